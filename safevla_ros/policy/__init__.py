@@ -1,0 +1,1 @@
+"""Policies: the interface, the policies that ship, and the runtimes that execute them."""
