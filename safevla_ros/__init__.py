@@ -1,0 +1,8 @@
+"""Runs a vision-language-action policy on a robot behind a monitor of explicit safety costs.
+
+Importing this package loads neither ROS nor a learning framework. Only `safevla_ros.nodes`
+imports rclpy and the generated messages (`safevla_ros.msg`, `.srv`, `.action`); everything else
+also runs where no ROS is installed.
+"""
+
+__version__ = "0.1.0"
