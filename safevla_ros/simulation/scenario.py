@@ -1,0 +1,97 @@
+"""Scenarios: small readable files that say which home, which task and which hazards.
+
+The same file gives the same world every time: the home comes from `seed`, everything else is
+written down. Named scenarios are in sim/scenarios/.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from safevla_ros.paths import share_directory
+from safevla_ros.policy.interface import Instruction
+
+Task = Literal["find", "pick_up", "fetch", "bring"]
+
+
+class ScenarioError(ValueError):
+    """A scenario that cannot be used; the message names file, key and what was expected."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Start(_Strict):
+    """Where the robot's base starts, in the map frame [m, rad]."""
+
+    x: float
+    y: float
+    yaw: float = 0.0
+
+
+class Scenario(_Strict):
+    """One world and one task in it.
+
+    `instruction`, `target_class` and `start` may be left out: they then follow from the home.
+    `zones` are entries of a safety specification's zones; they are hazards of this scenario, unseen
+    by the physics.
+    """
+
+    name: str
+    description: str = ""
+    seed: Annotated[int, Field(ge=0)]
+    rooms: Annotated[int, Field(ge=1, le=4)] = 2
+    task: Task
+    instruction: str = ""
+    target_class: str = ""
+    place_class: str = ""
+    time_limit_s: Annotated[float, Field(gt=0.0)] = 180.0
+    policy: str = "scripted-careful"
+    start: Start | None = None
+    zones: tuple[dict[str, Any], ...] = ()
+    clutter: Annotated[int, Field(ge=0, le=40)] = 8
+
+
+def load_scenario(name_or_path: str) -> Scenario:
+    """Read a scenario by name (sim/scenarios/<name>.yaml) or path. Raises ScenarioError."""
+    path = scenario_path(name_or_path)
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ScenarioError(f"{path}: cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise ScenarioError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(data, dict):
+        raise ScenarioError(f"{path}: expected a mapping at the top")
+    try:
+        return Scenario.model_validate(data)
+    except ValidationError as error:
+        lines = [
+            f"{path}: {'.'.join(map(str, item['loc'])) or 'scenario'}: {item['msg']}"
+            for item in error.errors()
+        ]
+        raise ScenarioError("\n".join(lines)) from error
+
+
+def scenario_path(name_or_path: str) -> Path:
+    """File of a scenario. Raises ScenarioError, naming the scenarios there are."""
+    if name_or_path.endswith((".yaml", ".yml")):
+        return Path(name_or_path)
+    folder = share_directory() / "sim" / "scenarios"
+    path = folder / f"{name_or_path}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
+        raise ScenarioError(
+            f"scenario {name_or_path!r}: expected one of {known}, or a path to a .yaml file"
+        )
+    return path
+
+
+def scenario_instruction(scenario: Scenario) -> Instruction:
+    """The scenario's own instruction, with its privileged target ids."""
+    raise NotImplementedError
