@@ -6,6 +6,7 @@ how fast it may move, and what its cameras are. Nodes read nothing else about th
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -228,6 +229,25 @@ class Profile(_Strict):
             if len(set(names)) != len(names):
                 raise ValueError(f"{kind}: names must differ, got {names}")
         return self
+
+
+def urdf_path(profile: Profile) -> Path:
+    """The robot's URDF: absolute, below this package's share folder, or `package://NAME/...` in the
+    share folder of another ROS package. Raises ProfileError, naming where it was looked for.
+    """
+    if profile.urdf.startswith("package://"):
+        relative = profile.urdf.removeprefix("package://")
+        prefixes = [p for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p]
+        candidates = [Path(prefix, "share", relative) for prefix in prefixes]
+    else:
+        candidates = [share_directory() / profile.urdf]
+    for path in candidates:
+        if path.is_file():
+            return path
+    looked = ", ".join(map(str, candidates)) or "nowhere: AMENT_PREFIX_PATH is empty"
+    raise ProfileError(
+        f"robot {profile.name!r}: urdf: expected a file at {profile.urdf}, looked for: {looked}"
+    )
 
 
 def profile_path(name_or_path: str) -> Path:
