@@ -162,7 +162,8 @@ def read_signal(name: str, msg: Any) -> Any:
 def command_from_candidate(msg: Any) -> Command:
     """The command in a CandidateCommand message, as proposed: judging its values is the gate's job.
 
-    Raises MessageError when names and positions do not pair up.
+    Raises MessageError when names and positions do not pair up, or when the twist has components
+    that a base does not have; give the sentence to the gate as the proposal's `fault`.
     """
     names, positions = list(msg.joint_names), [float(value) for value in msg.joint_positions]
     if len(names) != len(positions):
@@ -291,10 +292,11 @@ def _velocity(msg: Any, name: str) -> BaseVelocity:
 
 
 def _planar_velocity(msg: Any) -> BaseVelocity:
-    """A command's twist. Components that a base does not have must be 0, or the velocity is made
-    NaN: the gate refuses it as a whole instead of carrying out a part of it."""
-    if any((msg.linear.z, msg.angular.x, msg.angular.y)):
-        return BaseVelocity(_NAN, _NAN, _NAN)
+    """A command's twist. To carry out a part of what is asked would be worse than to refuse it."""
+    for part, axis in (("linear", "z"), ("angular", "x"), ("angular", "y")):
+        value = float(getattr(getattr(msg, part), axis))
+        if value != 0.0:
+            raise MessageError(f"twist.{part}.{axis}: expected 0, a base cannot do {value}")
     return BaseVelocity(float(msg.linear.x), float(msg.linear.y), float(msg.angular.z))
 
 

@@ -66,7 +66,10 @@ class Reason(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A command that a source proposes: due at `stamp_ns`, for `command.duration_s`."""
+    """A command that a source proposes: due at `stamp_ns`, for `command.duration_s`.
+
+    `fault`: why its message could not be read; it is then refused with this sentence.
+    """
 
     source: str
     stamp_ns: int
@@ -74,6 +77,7 @@ class Proposal:
     episode_id: str = ""
     chunk_id: int = 0
     step: int = 0
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)
