@@ -1,30 +1,180 @@
-"""Where a robot's links are: forward kinematics and link hulls from its URDF, on Pinocchio."""
+"""Where a robot's links are: forward kinematics and link hulls from its URDF, on Pinocchio.
+
+Every collision geometry of the URDF becomes one capsule that encloses it: a cylinder the capsule
+around the same axis, a sphere itself, a box or a mesh (through its bounding box) the enclosing
+capsule of least volume along its longest side. So hulls are never smaller than the robot; round
+caps make them longer than a cylinder by its radius at each end.
+
+Joints that mimic others follow them and need no reading of their own.
+"""
 
 from __future__ import annotations
 
+import math
+import xml.etree.ElementTree as ET
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from safevla_ros.robot.state import Capsule, Joint, Pose
+import numpy as np
+import pinocchio as pin
+from numpy.typing import NDArray
+
+from safevla_ros.robot.geometry import rotation_matrix
+from safevla_ros.robot.state import Capsule, Joint, Pose, Quaternion
+
+Array = NDArray[np.float64]
 
 
 class KinematicsError(ValueError):
     """A URDF that cannot be used, or a joint reading that lacks a joint."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Mimic:
+    joint: str
+    multiplier: float
+    offset: float
+
+
 class Kinematics:
-    """A robot's body from its URDF."""
+    """A robot's body from its URDF. Not thread-safe: it keeps the last configuration."""
 
     joint_names: tuple[str, ...]
     """The joints whose readings are needed."""
 
     def __init__(self, urdf_path: str | Path) -> None:
-        raise NotImplementedError
+        """Read a URDF. Raises KinematicsError, naming the file."""
+        path = Path(urdf_path)
+        try:
+            root = ET.parse(path).getroot()
+            self._model = pin.buildModelFromUrdf(str(path))
+            hulls = pin.buildGeomFromUrdf(
+                self._model, str(path), pin.GeometryType.COLLISION, package_dirs=_package_dirs(path)
+            )
+        except (OSError, ET.ParseError, ValueError, RuntimeError) as error:
+            raise KinematicsError(f"{path}: not a URDF that can be used: {error}") from error
+        self._data = self._model.createData()
+        self._mimics = _mimics(root)
+        self._joints = tuple(self._model.names)[1:]  # the first is Pinocchio's fixed universe
+        self.joint_names = tuple(name for name in self._joints if name not in self._mimics)
+        for name, mimic in self._mimics.items():
+            if mimic.joint not in self.joint_names:
+                raise KinematicsError(
+                    f"{path}: joint {name!r} mimics {mimic.joint!r}, which is not a moving joint"
+                )
+
+        links, parents, starts, ends, radii = [], [], [], [], []
+        for hull in hulls.geometryObjects:
+            half_axis, radius = _enclosing_capsule(hull.geometry)
+            centre = hull.placement.translation + hull.placement.rotation @ _centre(hull.geometry)
+            axis = hull.placement.rotation @ half_axis
+            links.append(self._model.frames[hull.parentFrame].name)
+            parents.append(hull.parentJoint)
+            starts.append(centre - axis)
+            ends.append(centre + axis)
+            radii.append(radius)
+        self._links = tuple(links)
+        self._parents = np.asarray(parents, int)
+        self._starts = np.asarray(starts, float).reshape(-1, 3)
+        self._ends = np.asarray(ends, float).reshape(-1, 3)
+        self._radii = tuple(radii)
 
     def capsules(self, base: Pose, joints: Mapping[str, Joint]) -> tuple[Capsule, ...]:
-        """Hulls of all links, in the frame of `base`'s pose."""
-        raise NotImplementedError
+        """Hulls of all links, in the frame of `base`'s pose. Raises KinematicsError for joints
+        without a reading."""
+        self._move(joints)
+        placements = np.array([placement.homogeneous for placement in self._data.oMi])
+        turns = placements[self._parents, :3, :3]
+        origins = placements[self._parents, :3, 3]
+        world, at = rotation_matrix(base.orientation), np.asarray(base.position)
+        starts = (np.einsum("nij,nj->ni", turns, self._starts) + origins) @ world.T + at
+        ends = (np.einsum("nij,nj->ni", turns, self._ends) + origins) @ world.T + at
+        return tuple(
+            Capsule(link, tuple(start), tuple(end), radius)
+            for link, start, end, radius in zip(
+                self._links, starts.tolist(), ends.tolist(), self._radii, strict=True
+            )
+        )
 
     def link_pose(self, name: str, base: Pose, joints: Mapping[str, Joint]) -> Pose:
-        """Pose of one link in the frame of `base`'s pose."""
-        raise NotImplementedError
+        """Pose of one link in the frame of `base`'s pose. Raises KinematicsError for a link that
+        the robot does not have, and for joints without a reading."""
+        if not self._model.existBodyName(name):
+            raise KinematicsError(f"link {name!r}: the robot has no such link")
+        self._move(joints)
+        frame = pin.updateFramePlacement(self._model, self._data, self._model.getBodyId(name))
+        turn = pin.Quaternion(rotation_matrix(base.orientation)) * pin.Quaternion(frame.rotation)
+        x, y, z = rotation_matrix(base.orientation) @ frame.translation + np.asarray(base.position)
+        orientation: Quaternion = (float(turn.x), float(turn.y), float(turn.z), float(turn.w))
+        return Pose((float(x), float(y), float(z)), orientation)
+
+    def _move(self, joints: Mapping[str, Joint]) -> None:
+        missing = [name for name in self.joint_names if name not in joints]
+        if missing:
+            raise KinematicsError(f"joint_states: no reading of {', '.join(missing)}")
+        configuration = pin.neutral(self._model)
+        for name in self._joints:
+            mimic = self._mimics.get(name)
+            position = (
+                joints[name].position
+                if mimic is None
+                else mimic.multiplier * joints[mimic.joint].position + mimic.offset
+            )
+            joint = self._model.joints[self._model.getJointId(name)]
+            if joint.nq == joint.nv:
+                configuration[joint.idx_q] = position
+            else:  # a continuous joint is kept as cosine and sine
+                configuration[joint.idx_q : joint.idx_q + 2] = math.cos(position), math.sin(position)
+        pin.forwardKinematics(self._model, self._data, configuration)
+
+
+def _package_dirs(path: Path) -> list[str]:
+    """Where `package://` meshes of a URDF may lie: the folders above it."""
+    return [str(folder) for folder in path.absolute().parents][:4]
+
+
+def _mimics(root: ET.Element) -> dict[str, _Mimic]:
+    mimics = {}
+    for joint in root.iterfind("joint"):
+        mimic = joint.find("mimic")
+        if mimic is not None:
+            mimics[joint.get("name", "")] = _Mimic(
+                mimic.get("joint", ""),
+                float(mimic.get("multiplier", 1.0)),
+                float(mimic.get("offset", 0.0)),
+            )
+    return mimics
+
+
+def _centre(shape: object) -> Array:
+    """Centre of the shape in its own frame: a mesh need not lie around its origin."""
+    shape.computeLocalAABB()  # type: ignore[attr-defined]
+    return np.asarray(shape.aabb_center)  # type: ignore[attr-defined]
+
+
+def _enclosing_capsule(shape: object) -> tuple[Array, float]:
+    """Half axis (3,) and radius of a capsule around the shape's centre that encloses it."""
+    kind = type(shape).__name__
+    if kind in ("Cylinder", "Capsule"):
+        return np.array([0.0, 0.0, shape.halfLength]), float(shape.radius)  # type: ignore[attr-defined]
+    if kind == "Sphere":
+        return np.zeros(3), float(shape.radius)  # type: ignore[attr-defined]
+    if kind == "Box":
+        return _around_box(np.asarray(shape.halfSide))  # type: ignore[attr-defined]
+    shape.computeLocalAABB()  # type: ignore[attr-defined]
+    box = shape.aabb_local  # type: ignore[attr-defined]
+    return _around_box(0.5 * (np.asarray(box.max_) - np.asarray(box.min_)))
+
+
+def _around_box(half: Array) -> tuple[Array, float]:
+    """The capsule of least volume along the longest side of a box with half extents (3,)."""
+    longest = int(np.argmax(half))
+    corner = float(np.hypot.reduce(np.delete(half, longest)))
+    lengths = np.linspace(0.0, half[longest], 64)
+    radii = np.hypot(half[longest] - lengths, corner)
+    volumes = radii**2 * (2.0 * lengths + 4.0 / 3.0 * radii)
+    best = int(np.argmin(volumes))
+    axis = np.zeros(3)
+    axis[longest] = lengths[best]
+    return axis, float(radii[best])
