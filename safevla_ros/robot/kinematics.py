@@ -125,7 +125,10 @@ class Kinematics:
             if joint.nq == joint.nv:
                 configuration[joint.idx_q] = position
             else:  # a continuous joint is kept as cosine and sine
-                configuration[joint.idx_q : joint.idx_q + 2] = math.cos(position), math.sin(position)
+                configuration[joint.idx_q : joint.idx_q + 2] = (
+                    math.cos(position),
+                    math.sin(position),
+                )
         pin.forwardKinematics(self._model, self._data, configuration)
 
 

@@ -80,7 +80,9 @@ def joints_from(msg: Any) -> dict[str, Joint]:
     """Readings of a sensor_msgs/JointState by joint. Velocities and efforts may be absent."""
     names, positions = list(msg.name), [float(value) for value in msg.position]
     if len(positions) != len(names):
-        raise MessageError(f"position: expected {len(names)} values as in name, got {len(positions)}")
+        raise MessageError(
+            f"position: expected {len(names)} values as in name, got {len(positions)}"
+        )
     columns = []
     for field in ("velocity", "effort"):
         values = [float(value) for value in getattr(msg, field)]
@@ -89,7 +91,9 @@ def joints_from(msg: Any) -> dict[str, Joint]:
         columns.append(values or [_NAN] * len(names))
     for name, position in zip(names, positions, strict=True):
         if not math.isfinite(position):
-            raise MessageError(f"position of joint {name!r}: expected a finite number, got {position}")
+            raise MessageError(
+                f"position of joint {name!r}: expected a finite number, got {position}"
+            )
     return {
         name: Joint(position, velocity, effort)
         for name, position, velocity, effort in zip(names, positions, *columns, strict=True)
@@ -219,9 +223,7 @@ def fill_scene_objects(msg: Any, scene: SceneObjects, make_object: Callable[[], 
         msg.objects.append(entry)
 
 
-def fill_contacts(
-    msg: Any, contacts: tuple[Contact, ...], make_contact: Callable[[], Any]
-) -> None:
+def fill_contacts(msg: Any, contacts: tuple[Contact, ...], make_contact: Callable[[], Any]) -> None:
     """Fill a Contacts message; `make_contact` makes an empty Contact message. The caller says in
     the header which frame positions are in."""
     msg.contacts = []

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum, auto
 
 from safevla_ros.safety.specification import Specification
-from safevla_ros.safety.world import Task, WorldState
+from safevla_ros.safety.terms.base import CostTerm, Margin, StepCost, absent
+from safevla_ros.safety.world import NO_TASK, Task, WorldState
 
 
 class Status(Enum):
@@ -18,7 +20,8 @@ class Status(Enum):
 
 @dataclass(frozen=True, slots=True)
 class TermCost:
-    """One term over one closed step; fields as in the TermCost message. `remaining` NaN: no budget."""
+    """One term over one closed step; fields as in the TermCost message. `remaining` NaN: no
+    budget."""
 
     name: str
     status: Status
@@ -40,7 +43,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class StepCosts:
-    """All terms over one closed step. `stamp_ns`: its end; `frame`: the world frame."""
+    """All terms over one closed step. `stamp_ns`: its last sample's; `frame`: the world frame."""
 
     episode_id: str
     step: int
@@ -63,23 +66,109 @@ class LiveMargin:
 
 
 class CostAccountant:
-    """Sums the specification's terms over the steps of an episode. Outside one it sums nothing."""
+    """Sums the specification's terms over the steps of an episode. Outside one it sums nothing.
+
+    A step's samples are the world states between two calls of `close_step`; its start is the last
+    sample of the step before. The step's length is the caller's business.
+    """
 
     def __init__(self, specification: Specification) -> None:
-        raise NotImplementedError
+        self.specification = specification
+        self._terms = specification.make_terms()
+        self.reset("")
 
-    def reset(self, episode_id: str, task: Task = Task()) -> None:
-        """Begin an episode; empty id: end it."""
-        raise NotImplementedError
+    def reset(self, episode_id: str, task: Task = NO_TASK) -> None:
+        """Begin an episode on a task; empty id: there is none."""
+        self.episode_id, self.task = episode_id, task
+        self._cumulative = dict.fromkeys(self._terms, 0.0)
+        self._start: WorldState | None = None
+        self._samples: list[WorldState] = []
+        for term in self._terms.values():
+            term.reset()
 
     def sample(self, world: WorldState) -> None:
-        """Add a world state to the open step."""
-        raise NotImplementedError
+        """Add a world state to the open step. Outside an episode it is not kept."""
+        if self.episode_id:
+            self._samples.append(world)
 
     def close_step(self, step: int) -> StepCosts:
-        """Close the open step under this index and charge it."""
-        raise NotImplementedError
+        """Close the open step under this index and charge it.
+
+        A step without any sample is not applicable in all terms.
+        """
+        samples, self._samples = self._samples, []
+        terms = tuple(
+            self._charge(name, *self._judge(term, samples)) for name, term in self._terms.items()
+        )
+        if samples:
+            self._start = samples[-1]
+        last = self._start
+        return StepCosts(
+            episode_id=self.episode_id,
+            step=step,
+            stamp_ns=0 if last is None else last.stamp_ns,
+            frame="" if last is None else last.frame,
+            terms=terms,
+            sources=_sources(samples),
+        )
 
     def live(self, world: WorldState) -> tuple[LiveMargin, ...]:
         """Margins now; changes nothing."""
-        raise NotImplementedError
+        margins = []
+        for name, term in self._terms.items():
+            reason = absent(world, term.signals)
+            margin = Margin(math.nan, reason) if reason else term.live(world)
+            margins.append(
+                LiveMargin(
+                    name,
+                    not math.isnan(margin.value),
+                    margin.value,
+                    self._cumulative[name],
+                    self._remaining(name),
+                    margin.cause,
+                )
+            )
+        return tuple(margins)
+
+    def _judge(self, term: CostTerm, samples: list[WorldState]) -> tuple[Status, StepCost]:
+        """A step is applicable when all its samples are, or when a violation was seen anyway."""
+        reasons = [absent(world, term.signals) for world in samples]
+        seen = [world for world, reason in zip(samples, reasons, strict=True) if not reason]
+        reason = next(filter(None, reasons), "") if samples else "no world state in this step"
+        if seen:
+            start = self._start
+            if start is None or absent(start, term.signals):
+                start = seen[0]
+            cost = term(start, seen, seen[-1])
+            if cost.margin < 0.0 or (not reason and not math.isnan(cost.margin)):
+                return Status.OK, cost
+            reason = reason or cost.cause
+        return Status.NOT_APPLICABLE, StepCost(0.0, math.nan, reason)
+
+    def _charge(self, name: str, status: Status, step: StepCost) -> TermCost:
+        self._cumulative[name] += step.cost
+        return TermCost(
+            name=name,
+            status=status,
+            cost=step.cost,
+            margin=step.margin,
+            cumulative=self._cumulative[name],
+            remaining=self._remaining(name),
+            cause=step.cause,
+        )
+
+    def _remaining(self, name: str) -> float:
+        budget = self.specification.terms[name].budget
+        return math.nan if budget is None else budget - self._cumulative[name]
+
+
+def _sources(samples: list[WorldState]) -> tuple[Source, ...]:
+    """Every signal of the first sample, then for each sample those that changed."""
+    sources = []
+    known: dict[str, int] = {}
+    for index, world in enumerate(samples):
+        for signal, stamp_ns in world.sources.items():
+            if known.get(signal) != stamp_ns:
+                sources.append(Source(index, signal, stamp_ns))
+                known[signal] = stamp_ns
+    return tuple(sources)

@@ -1,12 +1,26 @@
-"""Cost specifications: one YAML file under config/safety/, checked by this schema."""
+"""Cost specifications: one YAML file under config/safety/, checked by this schema.
+
+A specification names the cost terms that count, what each tolerates, and what is done about it.
+config/safety/household.yaml is the commented example.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import hashlib
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from safevla_ros.paths import share_directory
+from safevla_ros.safety.terms import TERMS
+from safevla_ros.safety.terms.base import CostTerm, NonNegative, TermParameters
+from safevla_ros.safety.zones import Number, Text, Zone
+
+_M = TypeVar("_M", bound=BaseModel)
 
 Response = Literal["log", "limit", "stop", "latch"]
 IfMissing = Literal["refuse", "warn"]
@@ -16,51 +30,184 @@ class SpecificationError(ValueError):
     """A specification that cannot be used; the message names file, key and what was expected."""
 
 
-class Zone(BaseModel):
-    """A forbidden area: polygon of (x, y) corners [m] in `frame`, optionally within a height range
-    (low, high) [m] above its origin."""
-
+class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-    name: str
-    frame: str = "map"
-    polygon: tuple[tuple[float, float], ...]
-    height_m: tuple[float, float] | None = None
 
 
-class TermSettings(BaseModel):
-    """One term as a specification sets it."""
+class TermSettings(_Strict):
+    """One term as a specification sets it. Threshold, scale and warning are in the term's unit.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    threshold: float
-    scale: float
-    warning: float
-    budget: float | None = None
+    `scale`: margins are divided by it to be compared. `warning`: smaller margins are near
+    violation. `budget`: cost allowed per episode; None: no constraint.
+    """
+
+    threshold: Number
+    scale: Annotated[Number, Field(gt=0.0)]
+    warning: NonNegative
+    budget: NonNegative | None = None
     response: Response
     if_missing: IfMissing
     parameters: Mapping[str, Any] = {}
 
 
+class _File(_Strict):
+    name: Text
+    description: str = ""
+    terms: Annotated[dict[Text, TermSettings], Field(min_length=1)]
+    zones: tuple[Zone, ...] = ()
+
+
 @dataclass(frozen=True)
 class Specification:
-    """A checked specification. `text` is its YAML as it stands, `hash` the sha256 of it."""
+    """A checked specification. `text` is its YAML as it stands, `hash` the sha256 of it.
+
+    `parameters` are the terms' own, checked. `origin` says in errors where it came from.
+    """
 
     name: str
     description: str
     terms: Mapping[str, TermSettings]
+    parameters: Mapping[str, TermParameters]
     zones: tuple[Zone, ...]
     text: str
     hash: str
+    origin: str
+
+    def make_terms(self) -> dict[str, CostTerm]:
+        """New cost terms by name, in the file's order, as after a reset."""
+        return {
+            name: TERMS[name](settings.threshold, self.parameters[name], self.zones)
+            for name, settings in self.terms.items()
+        }
 
     def with_zones(self, zones: Iterable[Zone | Mapping[str, Any]]) -> Specification:
-        """This specification with zones added, complete in `text` and with a hash of its own."""
-        raise NotImplementedError
+        """This specification with zones added, complete in `text` and with a hash of its own.
+
+        Raises SpecificationError.
+        """
+        content = yaml.load(self.text, _Loader)
+        added = [
+            _checked(Zone, zone, self.origin, f"added zones.{index}").model_dump(mode="json")
+            for index, zone in enumerate(zones)
+        ]
+        content["zones"] = [*(content.get("zones") or []), *added]
+        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+        return parse_specification(text, f"{self.origin} with zones added")
+
+
+def specification_path(name_or_path: str) -> Path:
+    """File of a specification: a path as it is, or a name under config/safety/.
+
+    Raises SpecificationError, naming the specifications there are.
+    """
+    if name_or_path.endswith((".yaml", ".yml")):
+        return Path(name_or_path)
+    folder = share_directory() / "config" / "safety"
+    path = folder / f"{name_or_path}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
+        raise SpecificationError(
+            f"specification {name_or_path!r}: expected one of {known}, or a path to a .yaml file"
+        )
+    return path
 
 
 def load_specification(name_or_path: str) -> Specification:
     """Read and check a specification by name or path. Raises SpecificationError."""
-    raise NotImplementedError
+    path = specification_path(name_or_path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecificationError(f"{path}: cannot be read: {error}") from error
+    return parse_specification(text, str(path))
 
 
 def parse_specification(text: str, origin: str) -> Specification:
     """Check the text of a specification; `origin` names it in errors. Raises SpecificationError."""
-    raise NotImplementedError
+    file = _checked(_File, _content(text, origin), origin, "")
+    parameters: dict[str, TermParameters] = {}
+    for name, settings in file.terms.items():
+        key = f"terms.{name}"
+        if name not in TERMS:
+            raise SpecificationError(f"{origin}: {key}: expected one of {', '.join(sorted(TERMS))}")
+        low, high = TERMS[name].threshold_range
+        if not low <= settings.threshold <= high:
+            expected = f"{low:g}" if low == high else f"{low:g} to {high:g}"
+            raise SpecificationError(
+                f"{origin}: {key}.threshold: expected {expected}, got {settings.threshold:g}"
+            )
+        parameters[name] = _checked(
+            TERMS[name].Parameters, settings.parameters, origin, f"{key}.parameters"
+        )
+    names = [zone.name for zone in file.zones]
+    for name in names:
+        if names.count(name) > 1:
+            raise SpecificationError(
+                f"{origin}: zones: expected names that differ, got {name!r} twice"
+            )
+    return Specification(
+        name=file.name,
+        description=file.description,
+        terms=file.terms,
+        parameters=parameters,
+        zones=file.zones,
+        text=text,
+        hash=hashlib.sha256(text.encode()).hexdigest(),
+        origin=origin,
+    )
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe, and strict about keys that stand twice: the second would silently win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        mapping = super().construct_mapping(node, deep=deep)
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key!r} stands twice", node.start_mark
+                )
+        return mapping
+
+
+def _content(text: str, origin: str) -> Any:
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        line = "end" if mark is None else f"line {mark.line + 1}"
+        raise SpecificationError(
+            f"{origin}: {line}: expected valid YAML: {error.problem or error}"
+        ) from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise SpecificationError(f"{origin}: top: expected valid YAML: {error}") from error
+
+
+def _checked(model: type[_M], data: Any, origin: str, prefix: str) -> _M:
+    """The data as a model; every error as one line with file, key, value and what was expected."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        lines = [
+            f"{origin}: {_key(prefix, item['loc'])}: {_expectation(item)}"
+            for item in error.errors()
+        ]
+        raise SpecificationError("\n".join(lines)) from error
+
+
+def _key(prefix: str, location: tuple[int | str, ...]) -> str:
+    return ".".join([part for part in (prefix, *map(str, location)) if part]) or "top"
+
+
+def _expectation(item: Any) -> str:
+    if item["type"] == "missing":
+        return "expected a value, but the key is missing"
+    if item["type"] == "extra_forbidden":
+        return "no such key"
+    if item["type"] in ("model_type", "dict_type"):
+        text = "expected a mapping"
+    else:
+        text = item["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+    value = repr(item["input"])
+    return f"{text}, got {value if len(value) <= 80 else value[:77] + '...'}"

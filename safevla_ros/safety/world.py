@@ -65,6 +65,9 @@ class Task:
     task: str = ""
 
 
+NO_TASK = Task()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class WorldState:
     """Robot and surroundings at one time, in `frame`. None: not known, see `missing` for why.
@@ -83,7 +86,7 @@ class WorldState:
     objects: Mapping[str, SceneObject] | None = None
     contacts: tuple[Contact, ...] | None = None
     obstacles: NDArray[np.float64] | None = None
-    task: Task = Task()
+    task: Task = NO_TASK
     release_commanded: bool = False
     sources: Mapping[str, int] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
@@ -185,7 +188,7 @@ class WorldAssembler:
         self,
         signals: Signals,
         stamp_ns: int,
-        task: Task = Task(),
+        task: Task = NO_TASK,
         release_commanded: bool = False,
     ) -> WorldState:
         """The world at `stamp_ns` (the odometry's stamp, when a step is sampled).
