@@ -1,0 +1,289 @@
+"""Reads bags, also those that were cut off or damaged.
+
+A file is read from its beginning, record by record, and every record is checked against the file's
+size and every chunk against its checksum before anything in it is believed. What is damaged is left
+out and named in `Bag.damage`; nothing is guessed. Messages come in the order of the file. They are
+decoded with the definitions that the bag itself carries, into objects with the fields of the ROS
+message; arrays of numbers are numpy arrays.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import zstandard
+from mcap import records
+from mcap.data_stream import ReadDataStream
+from mcap.exceptions import McapError
+from mcap.opcode import Opcode
+from mcap.stream_reader import get_chunk_data_stream
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys.store import Typestore
+
+from safevla_ros.bags import BagError, RawMessage
+from safevla_ros.bags.metadata import PROVENANCE_RECORD, read_provenance
+
+MAGIC = b"\x89MCAP0\r\n"
+_RECORD = struct.Struct("<BQ")  # opcode, length
+_MESSAGE = struct.Struct("<HIQQ")  # channel, sequence, log time, publish time
+_DAMAGE = (ValueError, struct.error, McapError, zstandard.ZstdError, RuntimeError, MemoryError)
+
+
+@dataclass(frozen=True, slots=True)
+class TopicInfo:
+    """A topic of a bag: `definition` is the text of its type with all parts."""
+
+    name: str
+    type: str
+    definition: str
+    metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """A checked piece of a file: one record's opcode and bytes, and where it stands."""
+
+    opcode: int
+    data: bytes
+    offset: int
+
+
+class Bag:
+    """A bag on disk. `path` is a bag's folder or one .mcap file.
+
+    `finished` tells whether every file has its ending. `provenance` holds what metadata.yaml, or
+    else the file itself, says about the recording. `damage` lists, in sentences, what had to be left
+    out, as far as the bag was read by now.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Find the bag's files and its provenance. Raises BagError when there is no bag."""
+        self.path = path
+        self.files = _mcap_files(path)
+        self.damage: list[str] = []
+        self.topics: dict[str, TopicInfo] = {}
+        self.finished = all(_has_ending(file) for file in self.files)
+        folder = path if path.is_dir() else path.parent
+        self.provenance = read_provenance(folder) or self._recorded_provenance()
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the bag's files."""
+        return sum(file.stat().st_size for file in self.files)
+
+    def messages(self, topics: Collection[str] | None = None) -> Iterator[RawMessage]:
+        """Messages of `topics` (None: all), in the order of the file. `topics` of the bag fills
+        up while it is read."""
+        self.damage.clear()
+        for file in self.files:
+            reader = _FileReader(file, self.topics, self.damage.append)
+            yield from reader.messages(topics)
+
+    def decoded(self, topics: Collection[str] | None = None) -> Iterator[tuple[RawMessage, Any]]:
+        """As `messages`, each with its decoded message. Those that cannot be decoded are left out
+        and named in `damage`, one sentence a topic."""
+        refused: set[str] = set()
+        for raw in self.messages(topics):
+            message = self._decode_or_report(raw, refused)
+            if message is not None:
+                yield raw, message
+
+    def _decode_or_report(self, raw: RawMessage, refused: set[str]) -> Any | None:
+        try:
+            return self.decode(raw)
+        except BagError as error:
+            if raw.topic not in refused:
+                refused.add(raw.topic)
+                self.damage.append(str(error))
+            return None
+
+    def decode(self, raw: RawMessage) -> Any:
+        """The message as an object with the fields of its type. Raises BagError."""
+        topic = self.topics[raw.topic]
+        try:
+            return _types(topic.type, topic.definition).deserialize_cdr(raw.data, topic.type)
+        except Exception as error:  # rosbags raises many kinds on damaged bytes
+            raise BagError(
+                f"{self.path}: topic {raw.topic}: cannot be decoded as {topic.type}: {error}"
+            ) from error
+
+    def constants(self, topic: str) -> dict[str, int]:
+        """Names and values of the constants in the definition of a topic's type."""
+        info = self.topics[topic]
+        constants, _ = _types(info.type, info.definition).fielddefs[info.type]
+        return {name: value for name, _, value in constants if isinstance(value, int)}
+
+    def _recorded_provenance(self) -> dict[str, str]:
+        """Provenance from the metadata records in the files; a later one overrides an earlier."""
+        found: dict[str, str] = {}
+        for file in self.files:
+            for content in _contents(file, lambda sentence: None, wanted={Opcode.METADATA}):
+                with suppress(*_DAMAGE):
+                    record = records.Metadata.read(_stream(content.data))
+                    if record.name == PROVENANCE_RECORD:
+                        found |= record.metadata
+        return found
+
+
+def find_bags(folder: Path) -> list[Path]:
+    """Folders with MCAP files: `folder` itself or those directly below it, by the time of their
+    first message."""
+    if any(folder.glob("*.mcap")):
+        return [folder]
+    return sorted({file.parent for file in folder.glob("*/*.mcap")}, key=_begin_ns)
+
+
+def _begin_ns(folder: Path) -> int:
+    first = next(Bag(folder).messages(), None)
+    return 0 if first is None else first.log_time_ns
+
+
+class _FileReader:
+    """Messages of one file. Channel numbers are the file's own."""
+
+    def __init__(
+        self, path: Path, topics: dict[str, TopicInfo], report: Callable[[str], None]
+    ) -> None:
+        self._path = path
+        self._topics = topics
+        self._report = report
+        self._schemas: dict[int, records.Schema] = {}
+        self._channels: dict[int, str] = {}
+
+    def messages(self, wanted: Collection[str] | None) -> Iterator[RawMessage]:
+        kinds = {Opcode.SCHEMA, Opcode.CHANNEL, Opcode.MESSAGE, Opcode.CHUNK}
+        for content in _contents(self._path, self._report, wanted=kinds):
+            yield from self._messages_in(content, wanted)
+
+    def _messages_in(self, content: _Content, wanted: Collection[str] | None) -> list[RawMessage]:
+        """All of a chunk's messages, or none of them when it is damaged."""
+        try:
+            if content.opcode == Opcode.CHUNK:
+                inner = _chunk_contents(content)
+            else:
+                inner = [(content.opcode, memoryview(content.data))]
+            found = [self._message(opcode, data, wanted) for opcode, data in inner]
+        except _DAMAGE as error:
+            self._report(f"{self._path}: damaged at byte {content.offset}, left out: {error}")
+            return []
+        return [message for message in found if message is not None]
+
+    def _message(
+        self, opcode: int, data: memoryview, wanted: Collection[str] | None
+    ) -> RawMessage | None:
+        if opcode == Opcode.SCHEMA:
+            schema = records.Schema.read(_stream(data))
+            self._schemas[schema.id] = schema
+        elif opcode == Opcode.CHANNEL:
+            self._add_channel(records.Channel.read(_stream(data)))
+        elif opcode == Opcode.MESSAGE:
+            channel, _, log_time_ns, publish_time_ns = _MESSAGE.unpack_from(data)
+            topic = self._channels.get(channel)
+            if topic is not None and (wanted is None or topic in wanted):
+                return RawMessage(topic, bytes(data[_MESSAGE.size :]), log_time_ns, publish_time_ns)
+        return None
+
+    def _add_channel(self, channel: records.Channel) -> None:
+        schema = self._schemas.get(channel.schema_id)
+        if channel.message_encoding != "cdr" or schema is None or schema.encoding != "ros2msg":
+            self._report(f"{self._path}: topic {channel.topic}: expected ROS 2 messages, left out")
+            return
+        info = TopicInfo(channel.topic, schema.name, schema.data.decode(), channel.metadata)
+        known = self._topics.setdefault(channel.topic, info)
+        if known.type != info.type:
+            self._report(
+                f"{self._path}: topic {channel.topic}: both {known.type} and {info.type}; the "
+                "latter is left out"
+            )
+            return
+        self._channels[channel.id] = channel.topic
+
+
+def _mcap_files(path: Path) -> list[Path]:
+    files = sorted(path.glob("*.mcap")) if path.is_dir() else [path]
+    if not files or not all(file.is_file() for file in files):
+        raise BagError(f"{path}: expected a bag: a folder with .mcap files, or one such file")
+    return files
+
+
+def _has_ending(path: Path) -> bool:
+    """Whether the file has the magic with which a finished file ends."""
+    with path.open("rb") as stream:
+        size = stream.seek(0, 2)
+        if size < 2 * len(MAGIC):
+            return False
+        stream.seek(-len(MAGIC), 2)
+        return stream.read() == MAGIC
+
+
+def _contents(
+    path: Path, report: Callable[[str], None], *, wanted: Collection[int]
+) -> Iterator[_Content]:
+    """Whole records of the wanted kinds, up to the end of the data or to where the file is cut."""
+    try:
+        with path.open("rb") as stream:
+            size = stream.seek(0, 2)
+            stream.seek(0)
+            if stream.read(len(MAGIC)) != MAGIC:
+                report(f"{path}: not an MCAP file, or cut within its first bytes")
+                return
+            yield from _whole_records(stream, size, path, report, wanted)
+    except OSError as error:
+        report(f"{path}: cannot be read: {error.strerror}")
+
+
+def _whole_records(
+    stream: BinaryIO,
+    size: int,
+    path: Path,
+    report: Callable[[str], None],
+    wanted: Collection[int],
+) -> Iterator[_Content]:
+    offset = len(MAGIC)
+    while offset + _RECORD.size <= size:
+        opcode, length = _RECORD.unpack(stream.read(_RECORD.size))
+        if opcode in (Opcode.DATA_END, Opcode.FOOTER):
+            return
+        if offset + _RECORD.size + length > size:
+            break
+        if opcode in wanted:
+            yield _Content(opcode, stream.read(length), offset)
+        offset += _RECORD.size + length
+        stream.seek(offset)
+    report(f"{path}: cut off at byte {offset} of {size}; what comes before is read")
+
+
+def _chunk_contents(content: _Content) -> list[tuple[int, memoryview]]:
+    """Records within a chunk whose checksum is right. Raises one of _DAMAGE."""
+    chunk = records.Chunk.read(_stream(content.data))
+    stream, length = get_chunk_data_stream(chunk, validate_crc=True)
+    view = memoryview(stream.read(length))
+    found = []
+    offset = 0
+    while offset < length:
+        opcode, size = _RECORD.unpack_from(view, offset)
+        offset += _RECORD.size
+        if offset + size > length:
+            raise ValueError("a record reaches beyond its chunk")
+        found.append((opcode, view[offset : offset + size]))
+        offset += size
+    return found
+
+
+def _stream(data: bytes | memoryview) -> ReadDataStream:
+    return ReadDataStream(BytesIO(data))
+
+
+@cache
+def _types(type_name: str, definition: str) -> Typestore:
+    """Decoders for one type. Each type has its own: two bags may disagree on a common part."""
+    store = get_typestore(Stores.EMPTY)
+    store.register(get_types_from_msg(definition, type_name))
+    return store
