@@ -7,13 +7,13 @@ written down. Named scenarios are in sim/scenarios/.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from safevla_ros.paths import share_directory
-from safevla_ros.policy.interface import Instruction
+from safevla_ros.safety.specification import Zone
 
 Task = Literal["find", "pick_up", "fetch", "bring"]
 
@@ -38,8 +38,9 @@ class Scenario(_Strict):
     """One world and one task in it.
 
     `instruction`, `target_class` and `start` may be left out: they then follow from the home.
-    `zones` are entries of a safety specification's zones; they are hazards of this scenario, unseen
-    by the physics.
+    `zones` are written as in a safety specification; the physics does not know them. `clutter`
+    counts the small things beside the target. `placed` says on which furniture (id or class) a
+    class of small things stands; the others stand where the seed puts them.
     """
 
     name: str
@@ -53,8 +54,9 @@ class Scenario(_Strict):
     time_limit_s: Annotated[float, Field(gt=0.0)] = 180.0
     policy: str = "scripted-careful"
     start: Start | None = None
-    zones: tuple[dict[str, Any], ...] = ()
-    clutter: Annotated[int, Field(ge=0, le=40)] = 8
+    zones: tuple[Zone, ...] = ()
+    clutter: Annotated[int, Field(ge=0, le=9)] = 7
+    placed: dict[str, str] = {}
 
 
 def load_scenario(name_or_path: str) -> Scenario:
@@ -90,8 +92,3 @@ def scenario_path(name_or_path: str) -> Path:
             f"scenario {name_or_path!r}: expected one of {known}, or a path to a .yaml file"
         )
     return path
-
-
-def scenario_instruction(scenario: Scenario) -> Instruction:
-    """The scenario's own instruction, with its privileged target ids."""
-    raise NotImplementedError

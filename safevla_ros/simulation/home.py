@@ -1,0 +1,262 @@
+"""Homes from a seed: rooms, furniture, small things and a start for the robot, as pure data.
+
+The same scenario gives the same home. A home is only handed out when its task can be done: every
+room is connected, the target can be reached by the arm, and the robot starts in free space.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from safevla_ros.robot.geometry import planar
+from safevla_ros.robot.state import Pose, Vector3
+from safevla_ros.simulation.furnish import decorate, furnish
+from safevla_ros.simulation.furniture import make_palette
+from safevla_ros.simulation.goods import DESCRIPTIONS, GOODS
+from safevla_ros.simulation.grid import RESOLUTION, Grid, Routes
+from safevla_ros.simulation.parts import Finish, Item, Rgb
+from safevla_ros.simulation.placing import Spot, place_goods
+from safevla_ros.simulation.reach import BASE_RADIUS, standoffs
+from safevla_ros.simulation.rooms import Door, Room, make_shell
+from safevla_ros.simulation.scenario import Scenario, ScenarioError
+from safevla_ros.simulation.solids import Solids
+
+ATTEMPTS = 60
+EYE: Vector3 = (0.02, 0.105, 1.35)
+"""The navigation camera in the base frame [m]."""
+
+WALL_PAINTS: tuple[Rgb, ...] = (
+    (0.86, 0.83, 0.76),
+    (0.80, 0.84, 0.85),
+    (0.83, 0.85, 0.78),
+    (0.87, 0.80, 0.75),
+    (0.78, 0.80, 0.84),
+)
+FLOORS: tuple[tuple[Rgb, Finish], ...] = (
+    ((0.64, 0.46, 0.30), "planks"),
+    ((0.52, 0.36, 0.24), "planks"),
+    ((0.74, 0.62, 0.46), "planks"),
+    ((0.72, 0.71, 0.68), "tiles"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Light:
+    """How a home is lit: a far light from `direction` (unit, pointing to it) and light from all
+    around, both as factors on colours; `tint` is the light's colour."""
+
+    direction: Vector3
+    intensity: float
+    ambient: float
+    tint: Rgb
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Home:
+    """A furnished home and what the scenario wants there. Frame: map, z up, floor at 0."""
+
+    seed: int
+    rooms: tuple[Room, ...]
+    doors: tuple[Door, ...]
+    fixtures: tuple[Item, ...]
+    goods: tuple[Item, ...]
+    floors: tuple[tuple[Rgb, Finish], ...]
+    light: Light
+    start: Pose
+    target_ids: tuple[str, ...]
+    place_id: str
+    grid: Grid
+
+    @property
+    def extent(self) -> tuple[float, float]:
+        """Inner size along x and y [m]."""
+        return max(r.x1 for r in self.rooms), max(r.y1 for r in self.rooms)
+
+    def item(self, id_: str) -> Item:
+        """A fixture or small thing by id. KeyError when there is none."""
+        for item in (*self.fixtures, *self.goods):
+            if item.id == id_:
+                return item
+        raise KeyError(id_)
+
+    def room_at(self, x: float, y: float) -> Room | None:
+        """The room that a point lies in; None in a wall or a door."""
+        return next((room for room in self.rooms if room.contains(x, y)), None)
+
+
+def generate_home(scenario: Scenario) -> Home:
+    """The home of a scenario. Raises ScenarioError when it asks for what cannot be there."""
+    if scenario.target_class and scenario.target_class not in GOODS:
+        raise ScenarioError(
+            f"scenario {scenario.name!r}: target_class: expected one of {', '.join(GOODS)}, "
+            f"got {scenario.target_class!r}"
+        )
+    for attempt in range(ATTEMPTS):
+        home = _attempt(scenario, np.random.default_rng([scenario.seed, attempt]))
+        if home is not None:
+            return home
+    raise ScenarioError(
+        f"scenario {scenario.name!r}: no home of seed {scenario.seed} fits it (tried {ATTEMPTS}); "
+        "expected a target_class, place_class, placed or start that such a home can have"
+    )
+
+
+def _attempt(scenario: Scenario, rng: np.random.Generator) -> Home | None:
+    palette = make_palette(rng)
+    paints = [WALL_PAINTS[i] for i in rng.permutation(len(WALL_PAINTS))[:2]]
+    shell = make_shell(scenario.rooms, rng, paints)
+    furniture = furnish(shell, rng, palette)
+    if furniture is None:
+        return None
+    fixtures = (*shell.walls, *furniture, *decorate(shell, furniture, rng, palette))
+    grid = floor_plan(shell.rooms, fixtures)
+
+    target_class = scenario.target_class or str(rng.choice(list(GOODS)))
+    others = [name for name in GOODS if name != target_class]
+    classes = [target_class, *(str(name) for name in rng.permutation(others)[: scenario.clutter])]
+    place = _choose_place(scenario, furniture, rng)
+    if place is None:
+        return None
+    spots = [Spot(item, index) for item in furniture for index in range(len(item.design.surfaces))]
+    if scenario.task == "bring":  # else it would be there already
+        spots_of_target = [spot for spot in spots if spot.item.id != place.id]
+    else:
+        spots_of_target = spots
+    goods = place_goods(classes, spots_of_target, spots, dict(scenario.placed), rng)
+    if goods is None:
+        return None
+
+    target = goods[0]
+    start = _choose_start(scenario, shell.rooms, grid, fixtures, target, rng)
+    if start is None or not _solvable(start, grid, fixtures, goods):
+        return None
+    tilt, turn = math.radians(rng.uniform(25, 50)), rng.uniform(0, 2 * math.pi)
+    warm = rng.uniform(-0.06, 0.06)
+    return Home(
+        seed=scenario.seed,
+        rooms=shell.rooms,
+        doors=shell.doors,
+        fixtures=fixtures,
+        goods=goods,
+        floors=tuple(FLOORS[rng.integers(len(FLOORS))] for _ in shell.rooms),
+        light=Light(
+            (math.sin(tilt) * math.cos(turn), math.sin(tilt) * math.sin(turn), math.cos(tilt)),
+            float(rng.uniform(0.45, 0.60)),
+            float(rng.uniform(0.42, 0.56)),
+            (1.0 + warm, 1.0, 1.0 - warm),
+        ),
+        start=start,
+        target_ids=tuple(g.id for g in goods if g.class_name == target_class),
+        place_id=place.id,
+        grid=grid,
+    )
+
+
+def floor_plan(rooms: tuple[Room, ...], fixtures: tuple[Item, ...]) -> Grid:
+    """Cells that walls and furniture keep a robot from, whatever their height."""
+    border = 0.2
+    x_max, y_max = max(r.x1 for r in rooms), max(r.y1 for r in rooms)
+    shape = (
+        math.ceil((x_max + 2 * border) / RESOLUTION),
+        math.ceil((y_max + 2 * border) / RESOLUTION),
+    )
+    occupied = np.zeros(shape, bool)
+    for item in fixtures:
+        for part in item.design.parts:
+            if not part.solid:
+                continue
+            x, y, _ = item.to_map(part.position)
+            half_x, half_y, _ = part.half_extents()
+            c, s = abs(math.cos(item.yaw)), abs(math.sin(item.yaw))
+            wide, deep = c * half_x + s * half_y, s * half_x + c * half_y
+            x0, x1 = (int((v + border) / RESOLUTION) for v in (x - wide, x + wide - 1e-6))
+            y0, y1 = (int((v + border) / RESOLUTION) for v in (y - deep, y + deep - 1e-6))
+            occupied[max(x0, 0) : x1 + 1, max(y0, 0) : y1 + 1] = True
+    return Grid(occupied, (-border, -border))
+
+
+def _choose_place(
+    scenario: Scenario, furniture: tuple[Item, ...], rng: np.random.Generator
+) -> Item | None:
+    """Where `bring` puts things down. None: this home has no such furniture."""
+    names = [scenario.place_class] if scenario.place_class else ["table", "coffee_table", "counter"]
+    # An instruction names a class, so there must be one of it only.
+    fitting = [
+        item
+        for item in furniture
+        if item.class_name in names
+        and sum(other.class_name == item.class_name for other in furniture) == 1
+    ]
+    if not fitting:
+        return None if scenario.task == "bring" else furniture[0]
+    return fitting[rng.integers(len(fitting))]
+
+
+def _choose_start(
+    scenario: Scenario,
+    rooms: tuple[Room, ...],
+    grid: Grid,
+    fixtures: tuple[Item, ...],
+    target: Item,
+    rng: np.random.Generator,
+) -> Pose | None:
+    if scenario.start is not None:
+        start = scenario.start
+        free = grid.clearance_at(start.x, start.y) > BASE_RADIUS
+        return planar(start.x, start.y, start.yaw) if free else None
+    solids = Solids.of_items(fixtures)
+    xs, ys = grid.centers()
+    away = np.hypot(xs - target.position[0], ys - target.position[1])
+    free = grid.clearance > BASE_RADIUS + 0.12
+    inside = np.zeros_like(free)
+    target_room = next((r for r in rooms if r.contains(*target.position[:2])), rooms[0])
+    for room in rooms:
+        if scenario.task == "pick_up" or len(rooms) == 1 or room is not target_room:
+            inside |= (xs > room.x0) & (xs < room.x1) & (ys > room.y0) & (ys < room.y1)
+    close = scenario.task == "pick_up"
+    fits = free & inside & ((away > 0.9) & (away < 1.8) if close else away > 2.0)
+    cells = np.argwhere(fits)
+    for index in rng.permutation(len(cells))[:200]:
+        x, y = grid.point((int(cells[index][0]), int(cells[index][1])))
+        bearing = math.atan2(target.position[1] - y, target.position[0] - x)
+        if not close:
+            return planar(x, y, float(rng.uniform(-math.pi, math.pi)))
+        yaw = bearing + float(rng.uniform(-0.25, 0.25))
+        if can_see((x, y, yaw), target, solids.without(target.support)):
+            return planar(x, y, yaw)
+    return None
+
+
+def can_see(base: tuple[float, float, float], target: Item, solids: Solids) -> bool:
+    """Whether the line from the navigation camera to the target's middle and top is free."""
+    x, y, yaw = base
+    c, s = math.cos(yaw), math.sin(yaw)
+    eye = (x + c * EYE[0] - s * EYE[1], y + s * EYE[0] + c * EYE[1], EYE[2])
+    middle = np.array(target.box_pose.position)
+    return not solids.block(eye, np.array([middle, middle + (0.0, 0.0, 0.04)])).any()
+
+
+def _solvable(
+    start: Pose, grid: Grid, fixtures: tuple[Item, ...], goods: tuple[Item, ...]
+) -> bool:
+    """Whether the arm reaches the target from somewhere that the base can get to."""
+    price = np.where(grid.clearance > BASE_RADIUS + 0.05, 1.0, np.inf)
+    routes = Routes(grid, grid.cell(*start.position[:2]), price)
+    target = goods[0]
+    x, y, z = target.position
+    solids = Solids.of_items((*fixtures, *goods[1:]))
+    return any(
+        math.isfinite(routes.costs[grid.cell(spot.x, spot.y)])
+        for spot in standoffs(
+            (x, y, z + target.design.grasp_height), grid, solids, BASE_RADIUS + 0.05
+        )
+    )
+
+
+def describe(home: Home, class_name: str) -> str:
+    """How people name a class of things: "red apple"; furniture by its class."""
+    del home
+    return DESCRIPTIONS.get(class_name, class_name.replace("_", " "))
