@@ -1,0 +1,151 @@
+"""What the graph is made of: the one description that both runners start.
+
+`supervisor.py` (behind `safevla up` and `safevla sim`) and launch/bringup.launch.py (for people with
+ROS 2 installed) add nothing of their own. Nodes stand in the order in which they are brought up:
+safety first, so that nothing can command the robot before there is somebody to hold it back. They
+are stopped in the opposite order, so the watchdog is the last to leave.
+
+No ROS is imported here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import get_args
+
+from safevla_ros.robot.profile import Mode, Profile, load_profile
+
+Value = str | bool | int | float
+
+
+class BringupError(ValueError):
+    """A graph that cannot be described; the message names the option and what was expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSpec:
+    """One process with one lifecycle node, of the name of its executable.
+
+    `stage`: configured once every node of the earlier stages is active. `required`: when it exits,
+    the graph stops. `respawn`: when it exits, it is started anew and brought back to active.
+    `nice`: scheduling priority, larger is less; the safety nodes run before the rest.
+    """
+
+    name: str
+    stage: int
+    parameters: Mapping[str, Value]
+    required: bool = False
+    respawn: bool = False
+    nice: int = 0
+    remappings: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def executable(self) -> str:
+        """Name of the program under lib/safevla_ros."""
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a user may choose. Empty: the profile's, the scenario's, or the policy's own."""
+
+    robot: str = "sim"
+    mode: str = ""
+    specification: str = ""
+    scenario: str = ""
+    policy: str = ""
+    directory: str = "bags"
+    namespace: str = ""
+    real_time_factor: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A described graph: its nodes in order, and what its runner must know beside."""
+
+    profile: Profile
+    nodes: tuple[NodeSpec, ...]
+    namespace: str = ""
+    use_sim_time: bool = False
+    final_topics: Mapping[str, str] = field(default_factory=dict)
+
+    def full_name(self, node: NodeSpec) -> str:
+        """Name of a node with its namespace."""
+        return f"{self.namespace}/{node.name}"
+
+
+def describe(options: Options) -> Graph:
+    """The graph for these options. Raises BringupError or ProfileError."""
+    profile = load_profile(options.robot)
+    _check(options, profile)
+    robot = {"robot": _robot(options.robot)}
+    clock = {"use_sim_time": profile.simulated}
+    scenario = {"scenario": options.scenario or "default"} if profile.simulated else {}
+    nodes = [
+        NodeSpec("safety_watchdog", 0, robot | clock, required=True),
+        NodeSpec(
+            "cost_monitor",
+            1,
+            robot | clock | {"mode": options.mode, "specification": options.specification},
+            required=True,
+        ),
+        NodeSpec("camera_ingest", 2, robot | clock, respawn=True),
+        NodeSpec(
+            "training_bridge",
+            2,
+            robot | clock | {"directory": str(Path(options.directory).absolute())},
+            respawn=True,
+            nice=5,
+        ),
+        NodeSpec(
+            "vla_inference",
+            2,
+            robot | clock | scenario | {"policy": options.policy},
+            respawn=True,
+            nice=2,
+        ),
+    ]
+    if profile.simulated:
+        # The robot makes the clock, so its own time is the wall's.
+        parameters = robot | scenario | {"real_time_factor": options.real_time_factor}
+        nodes.insert(2, NodeSpec("sim_robot", 2, parameters, required=True, nice=10))
+    return Graph(
+        profile=profile,
+        nodes=tuple(nodes),
+        namespace=_namespace(options.namespace),
+        use_sim_time=profile.simulated,
+        final_topics=profile.outputs.final_topics(),
+    )
+
+
+def _check(options: Options, profile: Profile) -> None:
+    modes = get_args(Mode)
+    if options.mode and options.mode not in modes:
+        raise BringupError(f"mode: expected one of {', '.join(modes)}, got {options.mode!r}")
+    if options.scenario and not profile.simulated:
+        raise BringupError(
+            f"scenario: robot {profile.name!r} is not simulated, so it has no scenario"
+        )
+    if options.policy.startswith("scripted-") and not profile.simulated:
+        raise BringupError(
+            f"policy: {options.policy!r} uses the simulator's truth, which robot "
+            f"{profile.name!r} does not have"
+        )
+    if not options.policy and not profile.simulated:
+        raise BringupError(
+            f"policy: expected a policy folder or the name of a policy for robot {profile.name!r}"
+        )
+
+
+def _robot(name_or_path: str) -> str:
+    """Paths are made absolute: nodes may run in another folder."""
+    if name_or_path.endswith((".yaml", ".yml")):
+        return str(Path(name_or_path).absolute())
+    return name_or_path
+
+
+def _namespace(text: str) -> str:
+    stripped = text.strip("/")
+    return f"/{stripped}" if stripped else ""
