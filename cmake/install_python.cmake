@@ -49,7 +49,9 @@ function(safevla_install_executable name)
     set(SHEBANG "#!/usr/bin/env python3")
   endif()
   set(file "${CMAKE_CURRENT_BINARY_DIR}/executables/${name}")
-  configure_file("${PROJECT_SOURCE_DIR}/cmake/executable.in" "${file}" @ONLY)
+  # A symlink install runs the file where it is generated.
+  configure_file("${PROJECT_SOURCE_DIR}/cmake/executable.in" "${file}" @ONLY FILE_PERMISSIONS
+    OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE WORLD_READ WORLD_EXECUTE)
   foreach(destination IN LISTS ARG_DESTINATION)
     install(PROGRAMS "${file}" DESTINATION "${destination}")
   endforeach()

@@ -92,6 +92,7 @@ if changed "$stamps/interfaces" "$stamps/dependencies" \
         rm -rf "$build"
     fi
     quietly cmake -S . -B "$build" -G "Unix Makefiles" -DCMAKE_BUILD_TYPE=Release \
+        -DCMAKE_UNITY_BUILD=ON -DCMAKE_UNITY_BUILD_BATCH_SIZE=0 \
         -DCMAKE_INSTALL_PREFIX="$venv" -DPython3_EXECUTABLE="$venv/bin/python3" -DBUILD_TESTING=OFF
     quietly cmake --build "$build" --parallel "$(nproc 2>/dev/null || echo 2)"
     quietly cmake --install "$build"
