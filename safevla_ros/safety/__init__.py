@@ -17,13 +17,16 @@ from safevla_ros.safety.gate import Gate
 from safevla_ros.safety.specification import (
     Specification,
     SpecificationError,
-    Zone,
     load_specification,
     parse_specification,
 )
-from safevla_ros.safety.world import Signals, Task, WorldAssembler, WorldState
+from safevla_ros.safety.terms import TERMS
+from safevla_ros.safety.world import NO_TASK, Signals, Task, WorldAssembler, WorldState
+from safevla_ros.safety.zones import Zone
 
 __all__ = [
+    "NO_TASK",
+    "TERMS",
     "CostAccountant",
     "Decision",
     "Gate",

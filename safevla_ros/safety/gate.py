@@ -1,18 +1,91 @@
-"""The gate: decides on every command before it reaches the robot."""
+"""The gate: decides on every command before it reaches the robot.
+
+A pure object: all times come as arguments, no thread, no clock, no ROS. The same gate runs in the
+cost monitor and in evaluation. `propose` when a candidate arrives and `supervise` at 50 to 100 Hz
+in between call one function, so a command that was let through is judged again until it is over.
+
+What it does, in this order; the first that fires decides:
+
+1.  A latched stop, an active e-stop, or a required e-stop that is silent: stop.
+2.  ROS time that went backwards: halt, and forget what was sent before.
+3.  A candidate that is refused (validity, stamp, order, episode, priority). A refused candidate
+    never moves the robot, and what its own source had running is dropped: a source that sends
+    nonsense is in trouble. What another source has running goes on.
+4.  A required signal that is missing, stale, or from the future; in `enforce` also a term with
+    `if_missing: refuse` that cannot be judged: halt. Motion needs a new candidate afterwards.
+5.  A command that is over, or whose source fell silent: halt. A command holds from its stamp for
+    its `duration_s`, and never longer than its source's timeout; then the robot stands.
+6.  The robot's limits: the command is scaled by one ratio.
+7.  In `enforce`: look-ahead. A command that is predicted to violate a term whose response is not
+    `log` is scaled to the largest part that is safe, or halted. While it runs, the part only gets
+    smaller. Motion that does not lower the margin that fired passes.
+
+In `enforce` a violation that happens nevertheless is answered as its term's response says: `stop`
+drops what runs and the next candidate moves again, `latch` stops until a reset.
+
+Modes: `enforce` does all of this. `observe` forwards; 4's blind terms, 7 and the responses do not
+act (the predicted costs are still told). Limits of speed and range act there too: they belong to
+the robot, not to the specification, and no command beyond them ever leaves. `shadow` judges
+candidates as `enforce` does, calls every decision SHADOW, and sends nothing (`Verdict.command` is
+None); responses do not act.
+
+A latched stop is released by `reset` alone. The e-stop latches, so that releasing it moves nothing;
+so does a required e-stop that was heard and fell silent.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from safevla_ros.robot.profile import Mode, Profile
+from safevla_ros.robot.state import NANOSECONDS, Command
 from safevla_ros.safety.accounting import LiveMargin, StepCosts
-from safevla_ros.safety.decisions import Proposal, Reason, Verdict
+from safevla_ros.safety.decisions import Decision, Proposal, Reason, Verdict
+from safevla_ros.safety.limits import commandable, defect, scaled, within_limits
+from safevla_ros.safety.lookahead import Forecast, LookAhead
+from safevla_ros.safety.signal_health import unfit_signal
+from safevla_ros.safety.sources import Refusal, Sources
 from safevla_ros.safety.specification import Specification
+from safevla_ros.safety.stopping import Brake
+from safevla_ros.safety.terms.base import absent
 from safevla_ros.safety.world import KinematicModel, WorldState
+
+CLOCK_JITTER_S = 0.05
+"""ROS time may step back by this much before it counts as a jump."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """A decision with its reason, as yet without a command."""
+
+    decision: Decision
+    reason: Reason
+    detail: str
+    term: str = ""
+
+
+@dataclass(slots=True)
+class _Running:
+    """The command that is being carried out."""
+
+    proposal: Proposal
+    applied: Command
+    until_ns: int
+    outcome: _Outcome
+    ratio: float = 1.0
+    """Part of the command, within the robot's limits, that the look-ahead left."""
+
+
+_IDLE = _Outcome(Decision.HALT, Reason.NO_COMMAND, "nobody commands the robot")
 
 
 class Gate:
-    """Decides on every command before it reaches the robot. Times: ROS [ns], steady clock [s]."""
+    """Decides on every command before it reaches the robot. Times: ROS [ns], steady clock [s].
+
+    `kinematics` None: the look-ahead does not foresee what joint motion does.
+    """
 
     def __init__(
         self,
@@ -21,46 +94,280 @@ class Gate:
         mode: Mode,
         kinematics: KinematicModel | None = None,
     ) -> None:
-        raise NotImplementedError
+        self.mode = mode
+        self._profile = profile
+        self._specification = specification
+        self._terms = specification.make_terms()
+        self._joints = commandable(profile)
+        self._sources = Sources(profile)
+        self._look_ahead = LookAhead(profile, specification, kinematics)
+        self._brake = Brake(profile)
+        self._running: _Running | None = None
+        self._idle = _IDLE
+        self._latch: _Outcome | None = None
+        self._episode_id = ""
+        self._now_ns: int | None = None
+        self._estop_active = False
+        self._estop_heard_s: float | None = None
+        self._answered: set[str] = set()
+        self._forecast = Forecast()
+        self._shown: tuple[_Running, float] | None = None
 
-    latched: bool
-    active_source: str
-    """Whose command is on the wire; empty: nobody's."""
+    @property
+    def latched(self) -> bool:
+        """Whether a stop is latched."""
+        return self._latch is not None
+
+    @property
+    def active_source(self) -> str:
+        """Whose command is on the wire; empty: nobody's."""
+        return "" if self._running is None else self._running.proposal.source
 
     def propose(
         self, proposal: Proposal, world: WorldState | None, now_ns: int, steady_s: float
     ) -> Verdict:
         """Judge a candidate that has just arrived."""
-        raise NotImplementedError
+        return self._judge(proposal, world, now_ns, steady_s)
 
     def supervise(self, world: WorldState | None, now_ns: int, steady_s: float) -> Verdict:
         """Judge the running command anew. To be called at 50 to 100 Hz."""
-        raise NotImplementedError
+        return self._judge(None, world, now_ns, steady_s)
 
-    def latch(self, reason: Reason, detail: str) -> None:
-        """Stop, until `reset`."""
-        raise NotImplementedError
+    def latch(self, reason: Reason, detail: str, term: str = "") -> None:
+        """Stop until `reset`. A stop that is latched already keeps its reason."""
+        if self._latch is None:
+            self._latch = _Outcome(Decision.LATCHED, reason, detail, term)
+        self._drop(self._latch)
 
     def reset(self, operator: str) -> tuple[bool, str]:
-        """Release a latched stop. Nothing moves because of it. (released, sentence)."""
-        raise NotImplementedError
+        """Release a latched stop. Nothing moves because of it: motion needs a new candidate.
+
+        Whether nothing is latched any more, and a sentence about it.
+        """
+        if not operator.strip():
+            return False, "a reset needs the name of who does it"
+        if self._estop_active:
+            return False, "the e-stop is still active"
+        latch, self._latch = self._latch, None
+        self._drop(_IDLE)
+        if latch is None:
+            return True, "no stop was latched"
+        return True, f"{operator} released the stop ({latch.reason.word}: {latch.detail})"
 
     def set_estop(self, active: bool, steady_s: float) -> None:
         """An e-stop message arrived. True latches a stop."""
-        raise NotImplementedError
+        self._estop_active, self._estop_heard_s = active, steady_s
+        if active:
+            self.latch(Reason.ESTOP, "the e-stop is pressed")
 
     def start_episode(self, episode_id: str) -> None:
         """Candidates of this episode are accepted from now on."""
-        raise NotImplementedError
+        if episode_id != self._episode_id:
+            self._end_episode(f"episode {self._episode_id} gave way to {episode_id}")
+            self._episode_id = episode_id
 
     def end_episode(self) -> None:
         """Halt what runs for the episode; its candidates are refused from now on."""
-        raise NotImplementedError
+        self._end_episode(f"episode {self._episode_id} is over")
 
     def set_margins(self, margins: Iterable[LiveMargin]) -> None:
-        """Answer a violation that is going on now as the term's response says (stop, latch)."""
-        raise NotImplementedError
+        """Answer violations that are going on now as their terms' responses say. Each is answered
+        once, until its margin has been seen at 0 or above again."""
+        for margin in margins:
+            if margin.applicable and margin.margin < 0.0:
+                if margin.name not in self._answered:
+                    self._respond(margin.name, margin.cause)
+            elif margin.applicable:
+                self._answered.discard(margin.name)
 
     def set_charged(self, costs: StepCosts) -> None:
-        """Answer a step's charged costs, unless `set_margins` did so already."""
-        raise NotImplementedError
+        """Answer the violations of a closed step that `set_margins` did not see."""
+        for term in costs.terms:
+            if term.cost > 0.0 and term.name not in self._answered:
+                self._respond(term.name, term.cause)
+                self._answered.discard(term.name)
+
+    def _respond(self, term: str, cause: str) -> None:
+        self._answered.add(term)
+        settings = self._specification.terms.get(term)
+        if settings is None or self.mode != "enforce":
+            return
+        detail = f"{term} was violated: {cause}"
+        if settings.response == "stop":
+            self._drop(_Outcome(Decision.STOP, Reason.CHARGED, detail, term))
+        elif settings.response == "latch":
+            self.latch(Reason.CHARGED, detail, term)
+
+    def _end_episode(self, detail: str) -> None:
+        if self._running is not None and self._running.proposal.episode_id:
+            self._drop(_Outcome(Decision.HALT, Reason.EPISODE_ENDED, detail))
+        self._episode_id = ""
+
+    def _drop(self, why: _Outcome) -> None:
+        """Nothing runs any more, for this reason."""
+        self._running, self._idle = None, why
+
+    # The one function behind `propose` and `supervise`.
+
+    def _judge(
+        self, arrived: Proposal | None, world: WorldState | None, now_ns: int, steady_s: float
+    ) -> Verdict:
+        self._brake.read(None if world is None else world.joints)
+        self._forecast = Forecast()
+        block = self._stopped(steady_s) or self._clock(now_ns)
+        if block is None:
+            unfit = self._unfit(world, now_ns)
+            if unfit is not None:
+                self._drop(_IDLE)
+            block = (self._refused(arrived, now_ns) if arrived is not None else None) or unfit
+        if arrived is not None and block is None:
+            self._start(arrived, world, now_ns)
+        self._end_if_over(now_ns)
+        if self._running is not None and world is not None:
+            self._restrict(self._running, world, now_ns)
+        return self._verdict(arrived, block, now_ns)
+
+    def _stopped(self, steady_s: float) -> _Outcome | None:
+        estop = self._profile.estop
+        if estop is not None and estop.required:
+            if self._estop_heard_s is None:
+                self._drop(_IDLE)
+                detail = f"nothing heard on the e-stop topic {estop.topic}"
+                return _Outcome(Decision.STOP, Reason.ESTOP_SILENT, detail)
+            silent_s = steady_s - self._estop_heard_s
+            if silent_s > estop.timeout_s:
+                self.latch(Reason.ESTOP_SILENT, f"the e-stop fell silent on {estop.topic}")
+        return self._latch
+
+    def _clock(self, now_ns: int) -> _Outcome | None:
+        before_ns, self._now_ns = self._now_ns, now_ns
+        if before_ns is None or before_ns - now_ns <= CLOCK_JITTER_S * NANOSECONDS:
+            return None
+        self._sources.forget()
+        self._drop(_IDLE)
+        back_s = (before_ns - now_ns) / NANOSECONDS
+        return _Outcome(Decision.HALT, Reason.CLOCK_JUMP, f"time went back by {back_s:.2f} s")
+
+    def _refused(self, proposal: Proposal, now_ns: int) -> _Outcome | None:
+        refusal = self._refusal(proposal, now_ns)
+        if refusal is None:
+            self._sources.accept(proposal, now_ns)
+            return None
+        outcome = _Outcome(Decision.HALT, *refusal)
+        if proposal.source == self.active_source:
+            self._drop(outcome)
+        return outcome
+
+    def _refusal(self, proposal: Proposal, now_ns: int) -> Refusal | None:
+        fault = proposal.fault or defect(proposal.command, self._joints)
+        if fault:
+            return Reason.INVALID_COMMAND, f"{proposal.source}: {fault}"
+        if proposal.episode_id and proposal.episode_id != self._episode_id:
+            running = self._episode_id or "none"
+            return Reason.OTHER_EPISODE, (
+                f"{proposal.source}: of episode {proposal.episode_id}, the running one is {running}"
+            )
+        return self._sources.refusal(proposal, now_ns)
+
+    def _unfit(self, world: WorldState | None, now_ns: int) -> _Outcome | None:
+        fault = unfit_signal(self._profile, world, now_ns)
+        if fault is not None:
+            return _Outcome(Decision.HALT, *fault)
+        if self.mode == "observe" or world is None:
+            return None
+        for name, term in self._terms.items():
+            if self._specification.terms[name].if_missing == "refuse":
+                why = absent(world, term.signals)
+                if not why:
+                    margin = term.live(world)
+                    why = margin.cause if math.isnan(margin.value) else ""
+                if why:
+                    return _Outcome(Decision.HALT, Reason.BLIND_TERM, f"{name}: {why}", name)
+        return None
+
+    def _start(self, proposal: Proposal, world: WorldState | None, now_ns: int) -> None:
+        joints = None if world is None else world.joints
+        limited, note = within_limits(proposal.command, joints, self._profile)
+        outcome = _Outcome(Decision.PASS, Reason.ACCEPTED, f"{proposal.source} commands")
+        if note:
+            outcome = _Outcome(Decision.LIMIT, Reason.LIMITS, f"limited: {note}")
+        until_ns = min(
+            proposal.stamp_ns + round(proposal.command.duration_s * NANOSECONDS),
+            now_ns + round(self._sources.timeout_s(proposal.source) * NANOSECONDS),
+        )
+        self._running = _Running(proposal, limited, until_ns, outcome)
+
+    def _end_if_over(self, now_ns: int) -> None:
+        running = self._running
+        if running is None or now_ns < running.until_ns:
+            return
+        end_ns = running.proposal.stamp_ns + round(
+            running.proposal.command.duration_s * NANOSECONDS
+        )
+        source = running.proposal.source
+        if now_ns >= end_ns:
+            self._drop(_Outcome(Decision.HALT, Reason.EXPIRED, f"{source}: no command followed"))
+        else:
+            self._drop(
+                _Outcome(Decision.HALT, Reason.SOURCE_TIMEOUT, f"{source}: the source is silent")
+            )
+
+    def _restrict(self, running: _Running, world: WorldState, now_ns: int) -> None:
+        """Look ahead, and make the running command smaller where it has to be."""
+        rest_s = (running.until_ns - now_ns) / NANOSECONDS
+        forecast = self._look_ahead.forecast(world, running.applied, rest_s)
+        self._forecast = forecast
+        if self.mode == "observe" or forecast.ratio == 1.0:
+            return
+        detail = f"{forecast.term}: {forecast.cause}"
+        if forecast.ratio == 0.0:
+            self._drop(_Outcome(Decision.HALT, Reason.PREDICTED, detail, forecast.term))
+            return
+        running.ratio *= forecast.ratio
+        running.applied = scaled(running.applied, forecast.ratio, world.joints)
+        detail += f"; {100.0 * running.ratio:.0f} % of the command is safe"
+        running.outcome = _Outcome(Decision.LIMIT, Reason.PREDICTED, detail, forecast.term)
+
+    def _verdict(self, arrived: Proposal | None, block: _Outcome | None, now_ns: int) -> Verdict:
+        running, shown = self._running, self._shown
+        outcome = block or (self._idle if running is None else running.outcome)
+        changed = arrived is None and shown is not None and self._altered(shown)
+        self._shown = None if running is None else (running, running.ratio)
+
+        ran = shown[0].proposal if shown is not None else None
+        judged = arrived or (ran if running is None else running.proposal)
+        verdict = Verdict(
+            outcome.decision,
+            outcome.reason,
+            outcome.detail,
+            self._command(outcome, now_ns),
+            outcome.term,
+            self._forecast.costs,
+            judged,
+            changed,
+        )
+        if self.mode != "shadow":
+            return verdict
+        return replace(
+            verdict,
+            decision=Decision.SHADOW,
+            detail=f"would be {outcome.decision.name}: {outcome.detail}",
+            command=None,
+        )
+
+    def _altered(self, shown: tuple[_Running, float]) -> bool:
+        """Whether the gate, and not its own end, changed the command that ran last."""
+        running, ratio = shown
+        if self._running is None:
+            return self._idle.reason is not Reason.EXPIRED
+        return self._running is running and running.ratio != ratio
+
+    def _command(self, outcome: _Outcome, now_ns: int) -> Command:
+        running = self._running
+        if running is not None:
+            self._brake.moved(running.applied, now_ns)
+            return replace(running.applied, duration_s=(running.until_ns - now_ns) / NANOSECONDS)
+        at_once = (Decision.STOP, Decision.LATCHED)
+        if outcome.decision in at_once or self._idle.decision in at_once:
+            return self._brake.stop(now_ns)
+        return self._brake.halt(now_ns)

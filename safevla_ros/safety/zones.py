@@ -59,7 +59,7 @@ class ZoneShape:
     def margins(self, starts: Array, ends: Array, radii: Array) -> Array:
         """Signed distances [m] (N,) of capsules: axis ends (N, 3), (N, 3) and radii (N,)."""
         axes = np.stack([starts[:, :2], ends[:, :2]], axis=1)
-        aside = shapely.distance(shapely.linestrings(axes), self._polygon)
+        aside = np.asarray(shapely.distance(shapely.linestrings(axes), self._polygon))
         inside = np.flatnonzero(aside == 0.0)
         if inside.size:
             aside[inside] = -self._depths(axes[inside])

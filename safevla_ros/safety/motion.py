@@ -1,0 +1,111 @@
+"""Where a command will take the robot: the rest of the command, then braking to a stand.
+
+The base is a unicycle (with sideways motion, for bases that can): after REACTION_S at its measured
+velocity it accelerates to the commanded one at the profile's rates, holds it while the command
+lasts, and brakes at the same rates. Joints go straight to their targets at their full speed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from safevla_ros.robot.geometry import yaw_of
+from safevla_ros.robot.profile import Profile
+from safevla_ros.robot.state import BaseVelocity, Command, Joint, Pose
+
+Array = NDArray[np.float64]
+
+REACTION_S = 0.05
+"""From a decision to its effect: one supervision period, transport, and the driver's own cycle."""
+LONGEST_HOLD_S = 2.0
+"""A longer command is looked ahead for this long; it is judged anew while it runs."""
+_SAMPLE_S = 0.05
+_MOST_SAMPLES = 24
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Motion:
+    """Predicted motion at `ratios` (R,) of a command, at K times from now: positions (R, K, 2) [m]
+    and headings (R, K) [rad] of the base in the world frame, times (K,) [s]."""
+
+    ratios: Array
+    times_s: Array
+    positions: Array
+    headings: Array
+
+    @property
+    def reach_m(self) -> float:
+        """Farthest that the base gets from where it is."""
+        offsets = self.positions - self.positions[0, 0]
+        return float(np.sqrt((offsets**2).sum(axis=-1).max()))
+
+    @property
+    def turn_rad(self) -> float:
+        """Farthest that the base turns."""
+        return float(np.abs(self.headings - self.headings[0, 0]).max())
+
+
+def predict(
+    base: Pose,
+    velocity: BaseVelocity,
+    command: Command,
+    rest_s: float,
+    profile: Profile,
+    ratios: Array,
+) -> Motion:
+    """The motion at each of `ratios` (R,) of the command, which lasts `rest_s` more."""
+    rates = profile.limits.base
+    rate = np.array([rates.linear_m_s2, rates.linear_m_s2, rates.yaw_rad_s2])
+    now = np.array([velocity.x, velocity.y, velocity.yaw])
+    wanted = ratios[:, None] * np.array(
+        [command.velocity.x, command.velocity.y, command.velocity.yaw]
+    )
+    hold_s = min(max(rest_s, 0.0), LONGEST_HOLD_S)
+
+    def driven(time_s: Array) -> Array:
+        """Velocity (R, K, 3) while the command lasts."""
+        change = rate * np.maximum(time_s - REACTION_S, 0.0)[:, None]
+        return now + np.clip((wanted - now)[:, None, :], -change, change)
+
+    last = driven(np.array([hold_s]))
+    end_s = hold_s + float((np.abs(last) / rate).max())
+    count = int(np.clip(np.ceil(end_s / _SAMPLE_S), 2, _MOST_SAMPLES)) + 1
+    times = np.linspace(0.0, end_s, count)
+    held = driven(np.minimum(times, hold_s))
+    lost = rate * np.maximum(times - hold_s, 0.0)[:, None]
+    speeds = np.sign(held) * np.maximum(np.abs(held) - lost, 0.0)
+
+    between = 0.5 * (speeds[:, 1:] + speeds[:, :-1]) * np.diff(times)[:, None]
+    start = yaw_of(base.orientation)
+    headings = start + _summed(between[..., 2])
+    middle = 0.5 * (headings[:, 1:] + headings[:, :-1])
+    ahead, aside = between[..., 0], between[..., 1]
+    positions = np.stack(
+        [
+            base.position[0] + _summed(ahead * np.cos(middle) - aside * np.sin(middle)),
+            base.position[1] + _summed(ahead * np.sin(middle) + aside * np.cos(middle)),
+        ],
+        axis=-1,
+    )
+    return Motion(ratios, times, positions, headings)
+
+
+def _summed(steps: Array) -> Array:
+    """Running sums (R, K) of steps (R, K-1), from 0 on."""
+    return np.concatenate([np.zeros((steps.shape[0], 1)), np.cumsum(steps, axis=1)], axis=1)
+
+
+def driven_joints(
+    joints: Mapping[str, Joint], command: Command, ratio: float, time_s: float, profile: Profile
+) -> dict[str, Joint]:
+    """Joint readings after `time_s` on the way to a command's targets, scaled by `ratio`."""
+    reached = dict(joints)
+    for name, target in command.joints.items():
+        if name in joints:
+            at, most = joints[name].position, profile.limits.joints[name].velocity * time_s
+            reached[name] = Joint(at + min(max(ratio * (target - at), -most), most))
+    return reached

@@ -1,0 +1,61 @@
+"""Whether the robot's required signals are there and fresh enough to move by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from safevla_ros.robot.profile import Profile
+from safevla_ros.robot.state import NANOSECONDS
+from safevla_ros.safety.decisions import Reason
+from safevla_ros.safety.sources import FUTURE_S
+from safevla_ros.safety.world import WorldState
+
+_FIELDS: Mapping[str, tuple[str, ...]] = {
+    "joint_states": ("joints",),
+    "odometry": ("velocity", "base"),
+    "localisation": ("base",),
+    "scan": ("obstacles",),
+    "objects": ("objects",),
+    "contacts": ("contacts",),
+}
+"""What each signal gives to the world state."""
+
+
+def stale_signals(profile: Profile, world: WorldState | None, now_ns: int) -> dict[str, str]:
+    """Required signals that the robot must not move by now, each with what is wrong."""
+    return {
+        name: detail
+        for name, signal in profile.signals.present().items()
+        if signal.required and (detail := _fault(profile, name, world, now_ns)[1])
+    }
+
+
+def unfit_signal(
+    profile: Profile, world: WorldState | None, now_ns: int
+) -> tuple[Reason, str] | None:
+    """The first required signal that the robot must not move by now."""
+    for name, signal in profile.signals.present().items():
+        if signal.required:
+            reason, detail = _fault(profile, name, world, now_ns)
+            if detail:
+                return reason, detail
+    return None
+
+
+def _fault(
+    profile: Profile, name: str, world: WorldState | None, now_ns: int
+) -> tuple[Reason, str]:
+    signal = getattr(profile.signals, name)
+    if world is None or name not in world.sources:
+        return Reason.MISSING_SIGNAL, f"{name}: nothing received on {signal.topic}"
+    age_s = (now_ns - world.sources[name]) / NANOSECONDS
+    if age_s > signal.max_age_s:
+        return Reason.STALE_SIGNAL, (
+            f"{name}: {age_s:.2f} s old, at most {signal.max_age_s} s is allowed"
+        )
+    if age_s < -FUTURE_S:
+        return Reason.FUTURE_SIGNAL, f"{name}: its stamp is {-age_s:.2f} s ahead"
+    for field in _FIELDS[name]:
+        if getattr(world, field) is None:
+            return Reason.MISSING_SIGNAL, world.missing.get(field, f"{field}: not known")
+    return Reason.MISSING_SIGNAL, ""
