@@ -17,7 +17,8 @@ from scipy import ndimage
 from safevla_ros.simulation.grid import RESOLUTION
 from safevla_ros.simulation.home import Home
 from safevla_ros.simulation.model import World
-from safevla_ros.simulation.rays import shade, trace
+from safevla_ros.simulation.rays import trace
+from safevla_ros.simulation.shading import shade
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,19 +60,20 @@ class RayCamera:
         self._sizes = np.asarray(model.geom_size, float)
         self._halves = _half_boxes(self._kinds, self._sizes)
         self._geoms = world.drawn
-        self._colors = np.ascontiguousarray(np.asarray(model.geom_rgba, float)[:, :3])
         light = home.light
+        self._colors = 255.0 * np.asarray(model.geom_rgba, float)[:, :3] * np.array(light.tint)
         self._light = np.array([*light.direction, light.intensity, light.ambient])
-        self._tint = np.array(light.tint)
         self._floor_shade = _floor_shade(home)
         x0, y0 = home.grid.origin
         self._floor_scale = np.array([x0, y0, 1.0 / RESOLUTION])
 
     def look(self, data: mujoco.MjData, info: CameraInfo) -> View:
         """The view of an optical frame (a link of the robot) as `data` stands."""
-        depth = np.empty((info.height, info.width), np.float32)
-        seen = np.empty((info.height, info.width), np.int32)
-        rgb = np.empty((info.height, info.width, 3), np.uint8)
+        size = (info.height, info.width)
+        inverse = np.empty(size, np.float32)
+        seen = np.empty(size, np.int32)
+        faces = np.empty(size, np.uint8)
+        rgb = np.empty((*size, 3), np.uint8)
         body = self._world.model.body(info.frame).id
         eye = np.array(data.xpos[body])
         axes = np.array(data.xmat[body]).reshape(3, 3)
@@ -79,13 +81,15 @@ class RayCamera:
         positions, matrices = data.geom_xpos, data.geom_xmat
         trace(
             self._kinds, self._sizes, self._halves, positions, matrices, self._order(data, eye),
-            eye, axes, focal, depth, seen,
+            eye, axes, focal, inverse, seen, faces,
         )  # fmt: skip
         shade(
             self._kinds, self._sizes, positions, matrices, self._colors, self._world.finishes,
-            eye, axes, focal, self._light, self._tint, self._floor_shade, self._floor_scale,
-            self._world.shadows(data), depth, seen, rgb,
+            eye, axes, focal, self._light, self._floor_shade, self._floor_scale,
+            self._world.shadows(data), inverse, seen, faces, rgb,
         )  # fmt: skip
+        with np.errstate(divide="ignore"):
+            depth = np.float32(1.0) / inverse
         return View(rgb, depth, seen)
 
     def _order(self, data: mujoco.MjData, eye: np.ndarray) -> np.ndarray:

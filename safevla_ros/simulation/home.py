@@ -144,8 +144,8 @@ def _attempt(scenario: Scenario, rng: np.random.Generator) -> Home | None:
         floors=tuple(FLOORS[rng.integers(len(FLOORS))] for _ in shell.rooms),
         light=Light(
             (math.sin(tilt) * math.cos(turn), math.sin(tilt) * math.sin(turn), math.cos(tilt)),
-            float(rng.uniform(0.45, 0.60)),
-            float(rng.uniform(0.42, 0.56)),
+            float(rng.uniform(0.28, 0.42)),
+            float(rng.uniform(0.58, 0.72)),
             (1.0 + warm, 1.0, 1.0 - warm),
         ),
         start=start,
@@ -223,11 +223,23 @@ def _choose_start(
         x, y = grid.point((int(cells[index][0]), int(cells[index][1])))
         bearing = math.atan2(target.position[1] - y, target.position[0] - x)
         if not close:
-            return planar(x, y, float(rng.uniform(-math.pi, math.pi)))
+            return planar(x, y, _open_heading(grid, x, y, rng))
         yaw = bearing + float(rng.uniform(-0.25, 0.25))
         if can_see((x, y, yaw), target, solids.without(target.support)):
             return planar(x, y, yaw)
     return None
+
+
+def _open_heading(grid: Grid, x: float, y: float, rng: np.random.Generator) -> float:
+    """A heading that does not look straight at a wall: the most open of a few."""
+
+    def view(yaw: float) -> float:
+        for distance in np.arange(0.4, 3.0, 0.1):
+            if grid.clearance_at(x + distance * math.cos(yaw), y + distance * math.sin(yaw)) < 0.1:
+                return float(distance)
+        return 3.0
+
+    return max((float(yaw) for yaw in rng.uniform(-math.pi, math.pi, 4)), key=view)
 
 
 def can_see(base: tuple[float, float, float], target: Item, solids: Solids) -> bool:

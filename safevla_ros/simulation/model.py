@@ -17,7 +17,7 @@ import numpy as np
 from safevla_ros.robot.profile import Profile
 from safevla_ros.simulation.home import Home
 from safevla_ros.simulation.parts import Item, Part
-from safevla_ros.simulation.rays import FINISHES
+from safevla_ros.simulation.shading import FINISHES
 
 TIMESTEP_S = 0.005
 
@@ -48,7 +48,7 @@ class World:
     drawn: np.ndarray
     """(k,) ids of geoms that cameras see."""
     finishes: np.ndarray
-    """(ngeom,) codes of rays.FINISHES."""
+    """(ngeom,) codes of shading.FINISHES."""
     links: dict[int, str]
     """Robot link of each of its geoms."""
     owners: dict[int, str]
