@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from safevla_ros.nodes.bringup import Options, describe
 from safevla_ros.nodes.domain import DomainError
 from safevla_ros.nodes.supervisor import Interrupted, NodeFailed, Supervisor
@@ -119,12 +120,12 @@ def test_a_node_that_ignores_sigterm_is_killed(tmp_path, monkeypatch):
 
 def test_the_exit_of_a_required_node_ends_the_graph(tmp_path):
     stage = Stage(tmp_path)
-    with pytest.raises(NodeFailed, match="cost_monitor was ended by SIGKILL"):
-        with stage.supervisor() as supervisor:
-            supervisor.bring_up()
-            for process in stage.processes():
-                if any("__node:=cost_monitor" in word for word in process.cmdline()):
-                    process.kill()
+    with stage.supervisor() as supervisor:
+        supervisor.bring_up()
+        for process in stage.processes():
+            if any("__node:=cost_monitor" in word for word in process.cmdline()):
+                process.kill()
+        with pytest.raises(NodeFailed, match="cost_monitor was ended by SIGKILL"):
             spin_until(supervisor, lambda: False)
     assert stage.processes() == []
 
@@ -155,10 +156,15 @@ def test_without_respawn_the_graph_goes_on_without_it(tmp_path):
 @pytest.mark.parametrize("delay_s", [0.0, 0.3, 1.0, 2.0])
 def test_a_signal_at_any_moment_of_the_start_leaves_no_process(tmp_path, delay_s):
     stage = Stage(tmp_path)
-    with pytest.raises(Interrupted, match="SIGINT"), stage.supervisor() as supervisor:
-        subprocess.Popen(["sh", "-c", f"sleep {delay_s}; kill -INT {os.getpid()}"])
+
+    def bring_up_and_run(supervisor: Supervisor) -> None:
         supervisor.bring_up()
         spin_until(supervisor, lambda: False)
+
+    with stage.supervisor() as supervisor:
+        subprocess.Popen(["sh", "-c", f"sleep {delay_s}; kill -INT {os.getpid()}"])
+        with pytest.raises(Interrupted, match="SIGINT"):
+            bring_up_and_run(supervisor)
     assert stage.processes() == []
 
 
@@ -182,16 +188,16 @@ def test_processes_end_with_a_supervisor_that_is_killed(tmp_path):
         assert process.stdout.readline() == b"up\n"
         assert len(stage.processes()) == len(NAMES)
         process.send_signal(signal.SIGKILL)
-    gone, alive = psutil.wait_procs(stage.processes(), timeout=10.0)
+    _, alive = psutil.wait_procs(stage.processes(), timeout=10.0)
     assert alive == []
 
 
 def test_a_second_graph_on_the_domain_is_refused(tmp_path):
     stage = Stage(tmp_path)
+    second = stage.supervisor()
     with stage.supervisor():
         with pytest.raises(DomainError, match="another graph runs on ROS domain"):
-            with stage.supervisor():
-                pass
+            second.__enter__()
 
 
 def test_a_graph_that_somebody_else_started_is_found_before_anything_is_configured(tmp_path):
@@ -200,10 +206,10 @@ def test_a_graph_that_somebody_else_started_is_found_before_anything_is_configur
         [str(stage.programs / "cost_monitor"), "--ros-args", "-r", "__node:=cost_monitor"]
     )
     try:
-        with pytest.raises(DomainError, match="a node /cost_monitor already runs"):
-            with stage.supervisor() as supervisor:
+        with stage.supervisor() as supervisor:
+            with pytest.raises(DomainError, match="a node /cost_monitor already runs"):
                 supervisor.bring_up()
-        assert stage.happenings() == [] or all(s == "left" for _, s in stage.happenings())
+        assert {state for _, state in stage.happenings()} <= {"left"}
     finally:
         other.terminate()
         other.wait(10.0)
