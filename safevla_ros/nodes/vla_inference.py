@@ -1,0 +1,413 @@
+"""Runs a policy: the action RunPolicy is one episode of it, from an instruction to a verdict.
+
+The node loads the policy when it is configured and refuses to be configured with one that cannot
+run. An episode runs in a thread of its own (episode_run.py), so that the executor stays free: the
+clock, cancellation and observations are never held up by an inference.
+
+One episode at a time: a second goal is refused, with the reason in the log and on /diagnostics
+(the action protocol has no room for one). LoadPolicy replaces the policy from the next episode on;
+one that cannot be loaded leaves the present one in place.
+
+The scripted policies use the simulator's truth: scene objects and localisation, which only they
+get, and the layout of the scenario's home. They exist only for a simulated robot.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from rclpy.action import ActionServer, CancelResponse, GoalResponse
+from rclpy.clock import JumpThreshold
+from rclpy.duration import Duration
+from rclpy.task import Future
+
+from safevla_ros.action import RunPolicy
+from safevla_ros.msg import (
+    ActionChunk,
+    CandidateCommand,
+    CostSpecification,
+    CostVector,
+    Episode,
+    LatencyTrace,
+    Observation,
+    SceneObjects,
+    TaskOutcome,
+)
+from safevla_ros.nodes import topics
+from safevla_ros.nodes.episode_run import EpisodeOver, EpisodeRun, Limits, Outputs
+from safevla_ros.nodes.inbox import Inbox
+from safevla_ros.nodes.lifecycle import ConfigurationError, Diagnostics, GraphNode, spin
+from safevla_ros.policy.interface import Instruction, Policy, PolicyError
+from safevla_ros.policy.load import load_policy
+from safevla_ros.robot.messages import (
+    MessageError,
+    localisation_from,
+    scene_objects_from,
+    stamp_ns,
+)
+from safevla_ros.robot.profile import Profile
+from safevla_ros.robot.state import NANOSECONDS
+from safevla_ros.srv import LoadPolicy
+
+T = TypeVar("T")
+
+SCRIPTED = "scripted-"
+STYLES = ("careful", "hurried")
+LATENCY_WINDOW = 500
+"""Steps that latency percentiles on /diagnostics are taken over."""
+
+
+class VlaInference(GraphNode):
+    """See the module's docstring."""
+
+    def __init__(self) -> None:
+        super().__init__("vla_inference")
+        self._policy_name = self.declare(
+            "policy", "", "Name of a policy or its folder; empty: the scenario's own policy"
+        )
+        self._scenario = self.declare(
+            "scenario", "default", "Scenario of the scripted policies: a name or a .yaml file"
+        )
+        self._seed = self.declare("seed", 0, "Seed of every random choice", 0, 2**31 - 1)
+        self._silence_s = self.declare(
+            "observation_timeout_s", 3.0, "Silence of the cameras that ends an episode", 0.1, 600.0
+        )
+        self._run: EpisodeRun | None = None
+        self._thread: threading.Thread | None = None
+        self._action: ActionServer | None = None
+
+    def setup(self) -> None:
+        """Load the policy, then offer to run it."""
+        self._inbox = Inbox(self.now_ns)
+        self._hears_truth = False
+        self._loading = False
+        try:
+            self._adopt(find_policy(self._policy_name, self.profile, self._scenario, self._seed))
+        except PolicyError as error:
+            raise ConfigurationError(str(error)) from error
+        sources = [s for s in self.profile.sources if s.type.endswith("/CandidateCommand")]
+        if not sources:
+            raise ConfigurationError(
+                f"robot {self.profile.name!r}: sources: expected one of type "
+                "safevla_ros/msg/CandidateCommand for the policy"
+            )
+        self._source = sources[0]
+        self._camera_ms: deque[float] = deque(maxlen=LATENCY_WINDOW)
+        self._inference_ms: deque[float] = deque(maxlen=LATENCY_WINDOW)
+        self._episodes = self.publisher(Episode, topics.EPISODE, topics.latched())
+        self._chunks = self.publisher(ActionChunk, topics.ACTION_CHUNK, topics.reliable())
+        self._candidates = self.publisher(CandidateCommand, self._source.topic, topics.reliable())
+        self._subscribe()
+        self._jumps = self.get_clock().create_jump_callback(
+            JumpThreshold(
+                min_forward=Duration(nanoseconds=1),
+                min_backward=Duration(nanoseconds=-1),
+                on_clock_change=True,
+            ),
+            post_callback=lambda _: self._inbox.tick(),
+        )
+        self._load_service = self.create_service(LoadPolicy, topics.LOAD_POLICY, self._on_load)
+        self._action = ActionServer(
+            self,
+            RunPolicy,
+            topics.RUN_POLICY,
+            self._execute,
+            goal_callback=self._on_goal,
+            cancel_callback=self._on_cancel,
+        )
+        self.timer(1.0, self._report)
+
+    def _subscribe(self) -> None:
+        reliable = topics.reliable()
+        self.subscription(
+            Observation, topics.OBSERVATION, self._on_observation, topics.reliable(depth=2)
+        )
+        self.subscription(CostVector, topics.COST_VECTOR, self._on_costs, reliable)
+        self.subscription(
+            CostSpecification, topics.COST_SPECIFICATION, self._on_specification, topics.latched()
+        )
+        if self.profile.outcome_topic is not None:
+            self.subscription(TaskOutcome, self.profile.outcome_topic, self._on_verdict, reliable)
+
+    def _adopt(self, policy: Policy) -> None:
+        """Use a policy from the next episode on, and listen to what only it may know."""
+        self._policy = policy
+        if not policy.description.privileged or self._hears_truth:
+            return
+        signals = self.profile.signals
+        if signals.objects is None or signals.localisation is None:
+            raise PolicyError(
+                f"policy {policy.description.id!r}: robot {self.profile.name!r} lacks the signals "
+                "objects and localisation, which it needs"
+            )
+        self._hears_truth = True
+        for kind, signal, callback in (
+            (SceneObjects, signals.objects, self._on_scene),
+            (PoseWithCovarianceStamped, signals.localisation, self._on_localisation),
+        ):
+            qos = topics.sensor(is_reliable=signal.reliable)
+            self.subscription(kind, signal.topic, callback, qos)
+
+    def stop(self) -> None:
+        """End a running episode."""
+        self._end_run()
+
+    def teardown(self) -> None:
+        """Stop offering to run."""
+        self._end_run()
+        if self._action is not None:
+            self._action.destroy()
+            self._action = None
+            self._jumps.unregister()
+            self.destroy_service(self._load_service)
+
+    def last_action(self) -> None:
+        """The episode ends before its node does."""
+        self._end_run()
+
+    def _end_run(self) -> None:
+        if self._thread is not None:
+            self._inbox.put(stopping=True)
+            self._thread.join()
+            self._thread = None
+
+    # The action.
+
+    def _on_goal(self, goal: RunPolicy.Goal) -> GoalResponse:
+        refusal = ""
+        if not self.active:
+            refusal = "the node is not active"
+        elif self._run is not None:
+            refusal = f"episode {self._run.episode_id} is running"
+        elif not goal.instruction.strip():
+            refusal = "instruction: expected a text"
+        if not refusal:
+            return GoalResponse.ACCEPT
+        self.get_logger().warning(f"goal refused: {refusal}")
+        self.diagnostics.values["last_refused_goal"] = refusal
+        return GoalResponse.REJECT
+
+    def _on_cancel(self, handle: Any) -> CancelResponse:
+        self._inbox.put(cancelled=True)
+        return CancelResponse.ACCEPT
+
+    async def _execute(self, handle: Any) -> RunPolicy.Result:
+        goal = handle.request
+        if self._run is not None:  # two goals at once
+            handle.abort()
+            return RunPolicy.Result(reason=f"episode {self._run.episode_id} is running")
+        instruction = Instruction(
+            goal.instruction, goal.task, goal.target_class, tuple(goal.target_ids)
+        )
+        self._inbox.put(cancelled=False, stopping=False, verdict=None, remaining={})
+        run = self._run = EpisodeRun(
+            episode_id=f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}",
+            instruction=instruction,
+            policy=self._policy,
+            profile=self.profile,
+            inbox=self._inbox,
+            limits=Limits(goal.max_steps, goal.time_limit_s, self._silence_s),
+            outputs=Outputs(
+                episode=self._episodes.publish,
+                chunk=self._chunks.publish,
+                candidate=self._candidates.publish,
+                progress=lambda step, phase, trace: self._progress(handle, step, phase, trace),
+            ),
+            source=self._source.name,
+        )
+        self.get_logger().info(f"episode {run.episode_id}: {instruction.text!r}")
+        finished: Future = Future(executor=self.executor)
+
+        def run_episode() -> None:
+            try:
+                finished.set_result(run.run())
+            except Exception as error:
+                finished.set_exception(error)
+
+        self._thread = threading.Thread(target=run_episode, name="episode", daemon=True)
+        self._thread.start()
+        try:
+            over: EpisodeOver = await finished
+        finally:
+            self._run = None
+        self.get_logger().info(f"episode {run.episode_id}: {over.outcome}: {over.reason}")
+        if over.cancelled:
+            handle.canceled()
+        elif over.outcome == "ABORTED":
+            handle.abort()
+        else:
+            handle.succeed()
+        return RunPolicy.Result(
+            episode_id=run.episode_id,
+            outcome=getattr(Episode, over.outcome),
+            reason=over.reason,
+            steps=run.steps,
+            duration_s=run.duration_s,
+        )
+
+    def _progress(self, handle: Any, step: int, phase: str, trace: LatencyTrace) -> None:
+        """A step was sent (called from the episode's thread)."""
+        inference_ms = _between_ms(trace.inference_start, trace.inference_end)
+        feedback = RunPolicy.Feedback(step=step, phase=phase, inference_ms=inference_ms)
+        self._inference_ms.append(inference_ms)
+        if stamp_ns(trace.camera):
+            feedback.camera_to_candidate_ms = _between_ms(trace.camera, trace.candidate)
+            self._camera_ms.append(feedback.camera_to_candidate_ms)
+        if self._run is not None:
+            feedback.episode_id = self._run.episode_id
+        handle.publish_feedback(feedback)
+
+    # The policy.
+
+    async def _on_load(
+        self, request: LoadPolicy.Request, response: LoadPolicy.Response
+    ) -> LoadPolicy.Response:
+        """Load off the executor: a running episode must not wait for it."""
+        if self._loading:
+            response.message = "another policy is being loaded"
+            return response
+        self._loading = True
+        loaded: Future = Future(executor=self.executor)
+
+        def load() -> None:
+            try:
+                loaded.set_result(
+                    find_policy(request.policy, self.profile, self._scenario, self._seed)
+                )
+            except Exception as error:  # a file may fail in any way; the caller is told
+                loaded.set_result(error)
+
+        threading.Thread(target=load, name="load", daemon=True).start()
+        result = await loaded
+        self._loading = False
+        try:
+            if isinstance(result, Exception):
+                raise result
+            self._adopt(result)
+        except Exception as error:
+            response.message = str(error)
+            self.get_logger().error(f"policy not loaded: {error}")
+            return response
+        response.success = True
+        response.policy_id = result.description.id
+        response.sha256 = result.description.sha256
+        response.message = "in use from the next episode on"
+        self.get_logger().info(f"policy {response.policy_id} is {response.message}")
+        return response
+
+    # What the graph says.
+
+    def _on_observation(self, message: Observation) -> None:
+        description = (self._run.policy if self._run else self._policy).description
+        frozen = [n for n, bad in zip(message.camera_names, message.frozen, strict=False) if bad]
+        size = (description.image_height, description.image_width)
+        sizes = {(image.height, image.width) for image in message.images}
+        if frozen:
+            self._inbox.put(unusable=f"frozen camera: {', '.join(frozen)}")
+        elif not description.privileged and size != (0, 0) and sizes != {size}:
+            self._inbox.put(
+                unusable=f"policy {description.id!r} takes images of {size[0]}x{size[1]} (height x "
+                f"width), camera_ingest gives {sorted(sizes)}"
+            )
+        else:
+            self._inbox.put(
+                observation=message, observation_arrived_s=time.monotonic(), unusable=""
+            )
+
+    def _on_costs(self, message: CostVector) -> None:
+        if self._run is not None and message.episode_id == self._run.episode_id:
+            remaining = {t.name: t.remaining for t in message.terms if np.isfinite(t.remaining)}
+            self._inbox.put(remaining=remaining)
+
+    def _on_specification(self, message: CostSpecification) -> None:
+        self._inbox.put(budgets={t.name: t.budget for t in message.terms if np.isfinite(t.budget)})
+
+    def _on_verdict(self, message: TaskOutcome) -> None:
+        self._inbox.put(verdict=message)
+
+    def _on_scene(self, message: SceneObjects) -> None:
+        self._inbox.put(scene=self._read(scene_objects_from, message))
+
+    def _on_localisation(self, message: PoseWithCovarianceStamped) -> None:
+        self._inbox.put(localisation=self._read(localisation_from, message))
+
+    def _read(self, reader: Callable[[Any], T], message: Any) -> T | None:
+        """What a message says; None, which an episode waits out, when it cannot be used."""
+        try:
+            return reader(message)
+        except MessageError as error:
+            self.get_logger().warning(f"ignored: {error}", throttle_duration_sec=5.0)
+            return None
+
+    def _report(self) -> None:
+        values = self.diagnostics.values
+        values["policy"] = self._policy.description.id
+        values["episode"] = self._run.episode_id if self._run else "none"
+        for name, samples in (
+            ("camera_to_candidate_ms", self._camera_ms),
+            ("inference_ms", self._inference_ms),
+        ):
+            if samples:
+                # A copy: the episode's thread appends to it.
+                for percentile, value in zip(
+                    (50, 95, 99), np.percentile(list(samples), (50, 95, 99)), strict=True
+                ):
+                    values[f"{name}.p{percentile}"] = f"{value:.2f}"
+        if not self.active:
+            return
+        if self._run is not None and self._inbox.unusable:
+            self.diagnostics.set_status(Diagnostics.WARN, self._inbox.unusable)
+        else:
+            self.diagnostics.set_status(Diagnostics.OK, "running" if self._run else "ready")
+
+
+def find_policy(name: str, profile: Profile, scenario: str, seed: int) -> Policy:
+    """A policy by name, scripted ones included; an empty name is the scenario's own policy.
+
+    Raises PolicyError with one sentence. This is the only place where policies may know the
+    simulator, and only for a simulated robot.
+    """
+    if name and not name.startswith(SCRIPTED):
+        return load_policy(name, profile.roles, seed)
+    if not profile.simulated:
+        raise PolicyError(
+            f"policy {name!r}: robot {profile.name!r} is not simulated: expected the name of a "
+            "policy or a policy folder, and none of the scripted ones, which use the simulator's "
+            "truth"
+        )
+    from safevla_ros.simulation.expert import ScriptedExpert
+    from safevla_ros.simulation.scenario import ScenarioError, load_scenario
+
+    try:
+        loaded = load_scenario(scenario)
+    except ScenarioError as error:
+        raise PolicyError(str(error)) from error
+    name = name or loaded.policy
+    if not name.startswith(SCRIPTED):
+        return load_policy(name, profile.roles, seed)
+    style = name.removeprefix(SCRIPTED)
+    if style not in STYLES:
+        known = ", ".join(SCRIPTED + known for known in STYLES)
+        raise PolicyError(f"policy {name!r}: expected one of {known}")
+    return ScriptedExpert(loaded, style)
+
+
+def _between_ms(start: Any, end: Any) -> float:
+    """Milliseconds between two times of a LatencyTrace."""
+    return (stamp_ns(end) - stamp_ns(start)) * 1e3 / NANOSECONDS
+
+
+def main(args: list[str] | None = None) -> int:
+    """Entry point of the process."""
+    return spin(VlaInference, "events", args)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
