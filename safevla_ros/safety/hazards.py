@@ -30,7 +30,7 @@ Array = NDArray[np.float64]
 
 _TARGET_GAP_M = 0.05
 """Scan points this near to the instructed object's box are taken to be of it."""
-_JOINT_SAMPLES = 4
+_JOINT_SAMPLES = 3
 """Kinematics is evaluated this often along a motion; link ends in between lie on straight lines."""
 
 
@@ -105,14 +105,16 @@ class ZoneHazard:
         sweep_m = self._sweep_m(world, motion, command, starts, ends)
         placed: tuple[Array, Array] | None = None
         for shape in here:
-            now = shape.margins(starts + origin, ends + origin, radii).min() - self._threshold_m
-            if now > sweep_m:  # out of reach: a bound will do
-                least = np.minimum(least, now - sweep_m)
+            now = shape.margins(starts + origin, ends + origin, radii) - self._threshold_m
+            near = np.flatnonzero(now <= sweep_m)
+            if near.size < now.size:  # of links out of reach a bound will do
+                least = np.minimum(least, now[now > sweep_m].min() - sweep_m)
+            if not near.size:
                 continue
             if placed is None:
                 placed = self._placed(world, motion, command, starts, ends)
-            flat = [points.reshape(-1, 3) for points in placed]
-            margins = shape.margins(flat[0], flat[1], np.tile(radii, least.size))
+            flat = [points[..., near, :].reshape(-1, 3) for points in placed]
+            margins = shape.margins(flat[0], flat[1], np.tile(radii[near], least.size))
             margins = margins.reshape(*least.shape, -1).min(axis=-1) - self._threshold_m
             if margins.min() <= least.min():
                 self._nearest = shape.zone.name

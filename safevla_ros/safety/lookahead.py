@@ -24,7 +24,7 @@ from safevla_ros.safety.world import KinematicModel, WorldState
 
 Array = NDArray[np.float64]
 
-RATIOS = (0.8, 0.6, 0.4, 0.2)
+RATIOS = (0.75, 0.5, 0.25)
 """Parts of a command that are tried when the whole of it is not safe."""
 
 _DIP = 1e-3
