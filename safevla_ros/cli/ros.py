@@ -1,0 +1,28 @@
+"""What the verbs that start or ask a graph need of ROS, said in one sentence where it is missing."""
+
+from __future__ import annotations
+
+from safevla_ros.cli.failure import ExitCode, Failure
+
+HOW_TO_GET_ROS = (
+    "run `make build` in a checkout of safevla_ros and use .venv/bin/safevla, or install ROS 2, "
+    "`colcon build` the package and source the workspace"
+)
+
+
+def require_ros() -> None:
+    """Raises Failure where rclpy or this package's messages cannot be imported."""
+    try:
+        import rclpy  # noqa: F401
+    except ImportError as error:
+        raise Failure(
+            ExitCode.LACKS_SOFTWARE,
+            f"this needs ROS 2, and rclpy cannot be imported ({error}): {HOW_TO_GET_ROS}",
+        ) from None
+    try:
+        import safevla_ros.msg  # noqa: F401
+    except ImportError as error:
+        raise Failure(
+            ExitCode.LACKS_SOFTWARE,
+            f"the messages of safevla_ros are not built ({error}): {HOW_TO_GET_ROS}",
+        ) from None
