@@ -39,6 +39,7 @@ OUTCOME = "outcome"  # name of an Episode constant
 OUTCOME_REASON = "outcome_reason"
 COSTS = "costs"  # JSON: cost term -> episode sum
 DROPPED = "dropped"  # JSON: topic -> messages that were not written
+LOST = "lost"  # JSON: topic -> messages that the middleware lost on the way to the recorder
 COMPLETE = "complete"  # "true", or "false" with the reason in `problem`
 PROBLEM = "problem"
 

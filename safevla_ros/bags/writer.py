@@ -156,6 +156,11 @@ class BagWriter:
         return self._done.wait(timeout_s)
 
     @property
+    def ended(self) -> bool:
+        """Whether `finish` was called."""
+        return self._final is not None
+
+    @property
     def closed(self) -> bool:
         """Whether nothing more will be written: it is finished, or has failed."""
         return self._done.is_set()

@@ -1,0 +1,75 @@
+"""One stream of messages into any number of bags, each of which begins a little before its cause.
+
+The stream never stops: the last second is always in memory (`recent`), so that a bag begun now
+holds what the first step of its episode was computed from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+from safevla_ros.bags import RawMessage
+from safevla_ros.bags.mcap_file import Topic
+from safevla_ros.bags.metadata import Qos
+from safevla_ros.bags.recent import RecentMessages
+from safevla_ros.bags.writer import BagWriter, Limits
+
+HEAD_S = 1.0
+HEAD_BYTES = 64 << 20
+
+
+class Recorder:
+    """Bags under `directory` from one stream of messages. For one thread; nothing in it waits."""
+
+    def __init__(
+        self, directory: Path, topics: Sequence[Topic], limits: Limits, distro: str
+    ) -> None:
+        self._directory = directory
+        self._topics = topics
+        self._limits = limits
+        self._distro = distro
+        self._recent = RecentMessages(HEAD_S, HEAD_BYTES, _latched(topics))
+        self._writers: list[BagWriter] = []
+
+    def take(self, message: RawMessage) -> None:
+        """The next message of the stream, of one of the topics."""
+        self._recent.add(message)
+        for writer in self._writers:
+            writer.write(message)
+
+    def begin(self, name: str, provenance: Mapping[str, str]) -> BagWriter:
+        """Begin the bag <directory>/<name>. Raises BagError when that is not possible."""
+        writer = BagWriter(
+            self._directory / name, provenance, limits=self._limits, distro=self._distro
+        )
+        for topic in self._topics:
+            writer.add_topic(topic)
+        for message in self._recent.head():
+            writer.write(message)
+        self._writers.append(writer)
+        return writer
+
+    def end(self, writer: BagWriter, provenance: Mapping[str, str]) -> None:
+        """End a bag; what waits for the disk is still written, without waiting for it here. A
+        second call changes nothing."""
+        if writer in self._writers:
+            self._writers.remove(writer)
+        writer.finish(provenance)
+
+
+def free_name(directory: Path, wanted: str) -> str:
+    """A folder name for a bag that does not exist yet: `wanted` with what no path needs replaced,
+    and a number where it is taken."""
+    name = "".join(c if c.isalnum() or c in "._-" else "_" for c in wanted).lstrip(".") or "bag"
+    number = 1
+    free = name
+    while (directory / free).exists():
+        number += 1
+        free = f"{name}-{number}"
+    return free
+
+
+def _latched(topics: Sequence[Topic]) -> Collection[str]:
+    latched = Qos(durability="transient_local").durability
+    return [topic.name for topic in topics if any(q.durability == latched for q in topic.qos)]
