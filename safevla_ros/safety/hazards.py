@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from safevla_ros.robot.geometry import inverse, transform_points, yaw_of
 from safevla_ros.robot.profile import Profile
-from safevla_ros.robot.state import Command
 from safevla_ros.safety.motion import Motion, driven_joints
 from safevla_ros.safety.terms.collision import instructed
 from safevla_ros.safety.world import KinematicModel, WorldState
@@ -39,8 +38,8 @@ class Hazard(Protocol):
 
     term: str
 
-    def margins(self, world: WorldState, motion: Motion, command: Command) -> Array | None:
-        """Margins (R, K) in the term's unit at the motion's samples; where they are far from 0, a
+    def margins(self, world: WorldState, motion: Motion) -> Array | None:
+        """Margins (K,) in the term's unit at the motion's samples; where they are far from 0, a
         bound from below will do. None: a signal is missing. The world's base is known."""
 
     def cause(self) -> str:
@@ -55,16 +54,16 @@ class ScanHazard:
     def __init__(self, profile: Profile, clearance_m: float) -> None:
         self._radius_m = profile.footprint_radius_m + clearance_m
 
-    def margins(self, world: WorldState, motion: Motion, command: Command) -> Array | None:
+    def margins(self, world: WorldState, motion: Motion) -> Array | None:
         if world.obstacles is None:
             return None
         within = motion.reach_m + self._radius_m
-        offsets = world.obstacles[:, :2] - motion.positions[0, 0]
+        offsets = world.obstacles[:, :2] - motion.positions[0]
         near = world.obstacles[(offsets**2).sum(axis=1) <= within**2]
         points = _without_instructed(world, near)[:, :2]
         if not len(points):
             return np.full(motion.headings.shape, within - motion.reach_m)
-        apart = motion.positions[:, :, None, :] - points
+        apart = motion.positions[:, None, :] - points
         return np.sqrt((apart**2).sum(axis=-1).min(axis=-1)) - self._radius_m
 
     def cause(self) -> str:
@@ -90,7 +89,7 @@ class ZoneHazard:
         self._kinematics = kinematics
         self._nearest = ""
 
-    def margins(self, world: WorldState, motion: Motion, command: Command) -> Array | None:
+    def margins(self, world: WorldState, motion: Motion) -> Array | None:
         if world.links is None or world.base is None:
             return None
         least = np.full(motion.headings.shape, math.inf)
@@ -102,7 +101,7 @@ class ZoneHazard:
         starts = np.array([link.start for link in world.links]) - origin
         ends = np.array([link.end for link in world.links]) - origin
         radii = np.array([link.radius for link in world.links])
-        sweep_m = self._sweep_m(world, motion, command, starts, ends)
+        sweep_m = self._sweep_m(world, motion, starts, ends)
         placed: tuple[Array, Array] | None = None
         for shape in here:
             now = shape.margins(starts + origin, ends + origin, radii) - self._threshold_m
@@ -112,10 +111,10 @@ class ZoneHazard:
             if not near.size:
                 continue
             if placed is None:
-                placed = self._placed(world, motion, command, starts, ends)
-            flat = [points[..., near, :].reshape(-1, 3) for points in placed]
+                placed = self._placed(world, motion, starts, ends)
+            flat = [points[:, near].reshape(-1, 3) for points in placed]
             margins = shape.margins(flat[0], flat[1], np.tile(radii[near], least.size))
-            margins = margins.reshape(*least.shape, -1).min(axis=-1) - self._threshold_m
+            margins = margins.reshape(least.size, -1).min(axis=1) - self._threshold_m
             if margins.min() <= least.min():
                 self._nearest = shape.zone.name
             least = np.minimum(least, margins)
@@ -125,64 +124,56 @@ class ZoneHazard:
         return f"a link would enter zone {self._nearest}"
 
     @staticmethod
-    def _sweep_m(
-        world: WorldState, motion: Motion, command: Command, starts: Array, ends: Array
-    ) -> float:
+    def _sweep_m(world: WorldState, motion: Motion, starts: Array, ends: Array) -> float:
         """No point of a link, given from the base (N, 3), moves farther than this."""
         points = np.concatenate([starts, ends])[:, :2]
         lever = float(np.sqrt((points**2).sum(axis=1).max()))
         joints = world.joints or {}
         driven = sum(
             abs(target - joints[name].position)
-            for name, target in command.joints.items()
+            for name, target in motion.command.joints.items()
             if name in joints
         )
         return motion.reach_m + motion.turn_rad * lever + driven * max(1.0, 2.0 * lever)
 
     def _placed(
-        self, world: WorldState, motion: Motion, command: Command, starts: Array, ends: Array
+        self, world: WorldState, motion: Motion, starts: Array, ends: Array
     ) -> tuple[Array, Array]:
-        """Ends of all link axes (R, K, N, 3) along the motion, in the world frame. `starts` and
-        `ends` (N, 3) are from the base, in the world's directions."""
+        """Ends of all link axes (K, N, 3) along the motion, in the world frame. `starts` and `ends`
+        (N, 3) are from the base, in the world's directions."""
         assert world.base is not None
-        if self._kinematics is not None and world.joints is not None and command.joints:
-            starts, ends = self._reached(world, motion, command, self._kinematics)
+        if self._kinematics is not None and world.joints is not None and motion.command.joints:
+            starts, ends = self._reached(world, motion, self._kinematics)
         turns = motion.headings - yaw_of(world.base.orientation)
-        cos, sin = np.cos(turns)[..., None], np.sin(turns)[..., None]
+        cos, sin = np.cos(turns)[:, None], np.sin(turns)[:, None]
         height = world.base.position[2]
 
         def carried(points: Array) -> Array:
             x, y, z = points[..., 0], points[..., 1], points[..., 2]
-            along = cos * x - sin * y + motion.positions[..., 0, None]
-            across = sin * x + cos * y + motion.positions[..., 1, None]
+            along = cos * x - sin * y + motion.positions[:, :1]
+            across = sin * x + cos * y + motion.positions[:, 1:]
             return np.stack([along, across, np.broadcast_to(z + height, along.shape)], axis=-1)
 
         return carried(starts), carried(ends)
 
     def _reached(
-        self, world: WorldState, motion: Motion, command: Command, kinematics: KinematicModel
+        self, world: WorldState, motion: Motion, kinematics: KinematicModel
     ) -> tuple[Array, Array]:
-        """Ends of the link axes (R, K, N, 3) from the base while the joints go to their targets."""
+        """Ends of the link axes (K, N, 3) from the base while the joints go to their targets."""
         assert world.base is not None
         assert world.joints is not None
-        origin = np.asarray(world.base.position)
         times = motion.times_s
         sampled = np.linspace(0.0, times[-1], _JOINT_SAMPLES)
+        keys = []
+        for time_s in sampled.tolist():
+            joints = driven_joints(world.joints, motion.command, time_s, self._profile)
+            links = kinematics.capsules(world.base, joints)
+            keys.append([(link.start, link.end) for link in links])
+        axes = np.asarray(keys) - np.asarray(world.base.position)
         after = np.searchsorted(sampled, times).clip(1, _JOINT_SAMPLES - 1)
-        share = ((times - sampled[after - 1]) / (sampled[after] - sampled[after - 1]))[
-            :, None, None
-        ]
-        both = []
-        for ratio in motion.ratios:
-            keys = []
-            for time_s in sampled:
-                joints = driven_joints(world.joints, command, ratio, time_s, self._profile)
-                links = kinematics.capsules(world.base, joints)
-                keys.append([(link.start, link.end) for link in links])
-            ends = np.asarray(keys) - origin
-            both.append(ends[after - 1] + share[..., None] * (ends[after] - ends[after - 1]))
-        stacked = np.asarray(both)
-        return stacked[..., 0, :], stacked[..., 1, :]
+        share = (times - sampled[after - 1]) / (sampled[after] - sampled[after - 1])
+        between = axes[after - 1] + share[:, None, None, None] * (axes[after] - axes[after - 1])
+        return between[:, :, 0], between[:, :, 1]
 
 
 def _without_instructed(world: WorldState, points: Array) -> Array:

@@ -29,10 +29,10 @@ _MOST_SAMPLES = 24
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Motion:
-    """Predicted motion at `ratios` (R,) of a command, at K times from now: positions (R, K, 2) [m]
-    and headings (R, K) [rad] of the base in the world frame, times (K,) [s]."""
+    """Predicted motion under `command`, at K times from now: times (K,) [s], positions (K, 2) [m]
+    and headings (K,) [rad] of the base in the world frame."""
 
-    ratios: Array
+    command: Command
     times_s: Array
     positions: Array
     headings: Array
@@ -40,36 +40,29 @@ class Motion:
     @property
     def reach_m(self) -> float:
         """Farthest that the base gets from where it is."""
-        offsets = self.positions - self.positions[0, 0]
+        offsets = self.positions - self.positions[0]
         return float(np.sqrt((offsets**2).sum(axis=-1).max()))
 
     @property
     def turn_rad(self) -> float:
         """Farthest that the base turns."""
-        return float(np.abs(self.headings - self.headings[0, 0]).max())
+        return float(np.abs(self.headings - self.headings[0]).max())
 
 
 def predict(
-    base: Pose,
-    velocity: BaseVelocity,
-    command: Command,
-    rest_s: float,
-    profile: Profile,
-    ratios: Array,
+    base: Pose, velocity: BaseVelocity, command: Command, rest_s: float, profile: Profile
 ) -> Motion:
-    """The motion at each of `ratios` (R,) of the command, which lasts `rest_s` more."""
+    """The motion under a command that lasts `rest_s` more."""
     rates = profile.limits.base
     rate = np.array([rates.linear_m_s2, rates.linear_m_s2, rates.yaw_rad_s2])
     now = np.array([velocity.x, velocity.y, velocity.yaw])
-    wanted = ratios[:, None] * np.array(
-        [command.velocity.x, command.velocity.y, command.velocity.yaw]
-    )
+    wanted = np.array([command.velocity.x, command.velocity.y, command.velocity.yaw])
     hold_s = min(max(rest_s, 0.0), LONGEST_HOLD_S)
 
     def driven(time_s: Array) -> Array:
-        """Velocity (R, K, 3) while the command lasts."""
+        """Velocity (K, 3) while the command lasts."""
         change = rate * np.maximum(time_s - REACTION_S, 0.0)[:, None]
-        return now + np.clip((wanted - now)[:, None, :], -change, change)
+        return now + np.clip(wanted - now, -change, change)
 
     last = driven(np.array([hold_s]))
     end_s = hold_s + float((np.abs(last) / rate).max())
@@ -79,33 +72,28 @@ def predict(
     lost = rate * np.maximum(times - hold_s, 0.0)[:, None]
     speeds = np.sign(held) * np.maximum(np.abs(held) - lost, 0.0)
 
-    between = 0.5 * (speeds[:, 1:] + speeds[:, :-1]) * np.diff(times)[:, None]
-    start = yaw_of(base.orientation)
-    headings = start + _summed(between[..., 2])
-    middle = 0.5 * (headings[:, 1:] + headings[:, :-1])
-    ahead, aside = between[..., 0], between[..., 1]
-    positions = np.stack(
-        [
-            base.position[0] + _summed(ahead * np.cos(middle) - aside * np.sin(middle)),
-            base.position[1] + _summed(ahead * np.sin(middle) + aside * np.cos(middle)),
-        ],
-        axis=-1,
-    )
-    return Motion(ratios, times, positions, headings)
+    between = 0.5 * (speeds[1:] + speeds[:-1]) * np.diff(times)[:, None]
+    headings = yaw_of(base.orientation) + _summed(between[:, 2])
+    middle = 0.5 * (headings[1:] + headings[:-1])
+    cos, sin = np.cos(middle), np.sin(middle)
+    along = _summed(between[:, 0] * cos - between[:, 1] * sin)
+    across = _summed(between[:, 0] * sin + between[:, 1] * cos)
+    positions = np.stack([base.position[0] + along, base.position[1] + across], axis=1)
+    return Motion(command, times, positions, headings)
 
 
 def _summed(steps: Array) -> Array:
-    """Running sums (R, K) of steps (R, K-1), from 0 on."""
-    return np.concatenate([np.zeros((steps.shape[0], 1)), np.cumsum(steps, axis=1)], axis=1)
+    """Running sums (K,) of steps (K-1,), from 0 on."""
+    return np.concatenate([[0.0], np.cumsum(steps)])
 
 
 def driven_joints(
-    joints: Mapping[str, Joint], command: Command, ratio: float, time_s: float, profile: Profile
+    joints: Mapping[str, Joint], command: Command, time_s: float, profile: Profile
 ) -> dict[str, Joint]:
-    """Joint readings after `time_s` on the way to a command's targets, scaled by `ratio`."""
+    """Joint readings after `time_s` on the way to a command's targets."""
     reached = dict(joints)
     for name, target in command.joints.items():
         if name in joints:
             at, most = joints[name].position, profile.limits.joints[name].velocity * time_s
-            reached[name] = Joint(at + min(max(ratio * (target - at), -most), most))
+            reached[name] = Joint(at + min(max(target - at, -most), most))
     return reached
