@@ -124,9 +124,16 @@ class SimRobot(GraphNode):
         self._description.publish(String(data=self._simulation.robot_description))
 
     def _subscribe(self) -> None:
+        def into(mailbox: deque[Any]) -> Callable[[Any], None]:
+            def put(message: Any) -> None:  # rclpy asks for a signature, which built-ins lack
+                mailbox.append(message)
+
+            return put
+
         base, joints = self.profile.outputs.base, self.profile.outputs.joints
         kind = Twist if base.type == "geometry_msgs/msg/Twist" else TwistStamped
-        self.subscription(kind, base.topic, self._base_commands.append, topics.reliable(depth=1))
+        latest = topics.reliable(depth=1)
+        self.subscription(kind, base.topic, into(self._base_commands), latest)
         for output in joints:
             if output.topic is None:
                 raise ConfigurationError(
@@ -134,9 +141,9 @@ class SimRobot(GraphNode):
                     f"trajectories on a topic, not through the action {output.action!r}"
                 )
             self.subscription(
-                JointTrajectory, output.topic, self._joint_commands.append, topics.reliable()
+                JointTrajectory, output.topic, into(self._joint_commands), topics.reliable()
             )
-        self.subscription(Episode, topics.EPISODE, self._episodes.append, topics.latched())
+        self.subscription(Episode, topics.EPISODE, into(self._episodes), topics.latched())
         self.service(ResetScenario, topics.RESET_SCENARIO, self._on_reset)
 
     def _advertise(self) -> None:
@@ -165,7 +172,9 @@ class SimRobot(GraphNode):
             if camera.info_topic is not None:
                 info = self.publisher(CameraInfo, camera.info_topic, qos)
                 self._outputs.append(Output(partial(self._camera_info, camera), info, CAMERA_TICK))
-        self._clock = self.publisher(Clock, "/clock", topics.sensor(is_reliable=False, depth=1))
+        self._clock_publisher = self.publisher(
+            Clock, "/clock", topics.sensor(is_reliable=False, depth=1)
+        )
         self._description = self.publisher(String, "robot_description", topics.latched())
         self._verdicts = None
         if self.profile.outcome_topic is not None:
@@ -232,7 +241,7 @@ class SimRobot(GraphNode):
     def _publish(self) -> None:
         clock = Clock()
         messages.set_stamp(clock.clock, self._now_ns)
-        self._clock.publish(clock)
+        self._clock_publisher.publish(clock)
         for output in self._outputs:
             if output.tick is None or output.tick == self._tick % SLOW_TICKS:
                 message = output.make()
