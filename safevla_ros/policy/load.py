@@ -28,7 +28,7 @@ def load_policy(name_or_folder: str, roles: Roles, seed: int = 0) -> Policy:
     """
     if name_or_folder in BUILT_IN:
         return BUILT_IN[name_or_folder](seed)
-    folder = _folder(name_or_folder)
+    folder = policy_folder(name_or_folder)
     try:
         from safevla_ros.policy.onnx_runtime import OnnxPolicy
     except ImportError as error:
@@ -39,7 +39,11 @@ def load_policy(name_or_folder: str, roles: Roles, seed: int = 0) -> Policy:
     return OnnxPolicy(folder, roles, seed)
 
 
-def _folder(name_or_folder: str) -> Path:
+def policy_folder(name_or_folder: str) -> Path:
+    """Where a policy that is no built-in lies: a folder by path, or one shipped under policies/.
+
+    Raises PolicyError.
+    """
     path = Path(name_or_folder).expanduser()
     if (path / "policy.yaml").is_file():
         return path
