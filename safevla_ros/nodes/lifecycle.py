@@ -29,6 +29,8 @@ import rclpy
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.action import ActionClient
+from rclpy.client import Client
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -90,6 +92,9 @@ class GraphNode(LifecycleNode):
     profile: Profile
     """The robot's profile, from configure on."""
 
+    makes_clock = False
+    """A node that publishes /clock keeps its own time; the others follow it on simulated robots."""
+
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self.steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
@@ -99,7 +104,8 @@ class GraphNode(LifecycleNode):
         self._last_action_done = False
         self.declare("robot", "", "Robot profile: a name under config/robots, or a path to a file")
         self._diagnostics_publisher = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self.create_timer(1.0, self._publish_diagnostics, clock=self.steady_clock)
+        report = self._reported(self._publish_diagnostics, "timer of diagnostics")
+        self.create_timer(1.0, report, clock=self.steady_clock)
 
     # What derived classes fill in.
 
@@ -117,6 +123,9 @@ class GraphNode(LifecycleNode):
 
     def last_action(self) -> None:
         """Leave the robot safe. Called once, before the node is torn down for good."""
+
+    def report(self) -> None:
+        """Bring `self.diagnostics` up to date. Called once a second, before it is published."""
 
     def on_callback_error(self, where: str, error: Exception) -> bool:
         """A callback raised. True: the node goes on; False: the process ends with exit code 1."""
@@ -204,6 +213,18 @@ class GraphNode(LifecycleNode):
         self._made.append((self.destroy_service, made))
         return made
 
+    def client(self, service_type: type, name: str) -> Client:
+        """A client of a service."""
+        made = self.create_client(service_type, name)
+        self._made.append((self.destroy_client, made))
+        return made
+
+    def action_client(self, action_type: type, name: str) -> ActionClient:
+        """A client of an action."""
+        made = ActionClient(self, action_type, name)
+        self._made.append((ActionClient.destroy, made))
+        return made
+
     def now_ns(self) -> int:
         """ROS time [ns]."""
         now: int = self.get_clock().now().nanoseconds
@@ -260,7 +281,7 @@ class GraphNode(LifecycleNode):
             self.profile = load_profile(robot)
         except ProfileError as error:
             raise ConfigurationError(str(error)) from error
-        if self.profile.simulated:
+        if self.profile.simulated and not self.makes_clock:
             self.set_parameters([Parameter("use_sim_time", value=True)])
         self.setup()
 
@@ -310,6 +331,7 @@ class GraphNode(LifecycleNode):
         return guarded
 
     def _publish_diagnostics(self) -> None:
+        self.report()
         message = DiagnosticArray(
             status=[self.diagnostics.to_status(self.get_fully_qualified_name())]
         )
