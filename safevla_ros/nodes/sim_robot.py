@@ -118,6 +118,8 @@ class SimRobot(GraphNode):
         self._joint_commands: deque[Any] = deque(maxlen=100)
         self._episodes: deque[Any] = deque()
         self._resets: queue.SimpleQueue[tuple[str, Future]] = queue.SimpleQueue()
+        self._failure: Exception | None = None
+        self.timer(0.2, self._check)
         self._subscribe()
         self._advertise()
         self._warm_up()
@@ -206,9 +208,23 @@ class SimRobot(GraphNode):
         """Time stands still for good."""
         self.stop()
 
+    def last_action(self) -> None:
+        """Nothing is published any more."""
+        self.stop()
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
     # What follows runs in the simulation's thread.
 
     def _run(self) -> None:
+        try:
+            self._let_time_pass()
+        except Exception as error:  # raised again where it ends the process
+            self._failure = error
+
+    def _let_time_pass(self) -> None:
         pace = Pace(self._factor)
         while not self._stop.is_set():
             self._reset_if_asked()
