@@ -25,6 +25,7 @@ fi
 if [ -z "${SAFEVLA_BUILD_LOCKED:-}" ] && command -v flock >/dev/null 2>&1; then
     mkdir -p build
     export SAFEVLA_BUILD_LOCKED=1
+    flock --nonblock build/lock true || echo "waiting for another build in this folder ..."
     # Closed in children, so that a process that outlives the build does not keep the lock.
     exec flock --close build/lock "$0" "$venv" "$distro" "$python"
 fi
@@ -84,13 +85,13 @@ if changed "$stamps/interfaces" "$stamps/dependencies" \
     CMakeLists.txt package.xml cmake msg srv action; then
     scripts/preflight.sh "$python" "$venv"
     echo "building the messages ..."
-    begin interfaces
-    begin sources
-    # A build folder made for another environment, or moved, would build for that one.
-    if [ -e "$build/CMakeCache.txt" ] &&
-        ! grep -qx "CMAKE_INSTALL_PREFIX:PATH=$venv" "$build/CMakeCache.txt"; then
+    # An interrupted build may have left half a file, and one for another environment is of no use.
+    if [ -e "$stamps/interfaces.begun" ] ||
+        ! grep -qsx "CMAKE_INSTALL_PREFIX:PATH=$venv" "$build/CMakeCache.txt"; then
         rm -rf "$build"
     fi
+    begin interfaces
+    begin sources
     quietly cmake -S . -B "$build" -G "Unix Makefiles" -DCMAKE_BUILD_TYPE=Release \
         -DCMAKE_UNITY_BUILD=ON -DCMAKE_UNITY_BUILD_BATCH_SIZE=0 \
         -DCMAKE_INSTALL_PREFIX="$venv" -DPython3_EXECUTABLE="$venv/bin/python3" -DBUILD_TESTING=OFF
