@@ -57,6 +57,7 @@ class Reason(Enum):
     WATCHDOG_LOST = auto()  # the watchdog's heartbeat is missing
     STALLED = auto()  # the monitor itself was not running for too long
     INTRUDER = auto()  # somebody else publishes final commands
+    INTERNAL = auto()  # the monitor failed on something it did not expect
 
     @property
     def word(self) -> str:
