@@ -92,9 +92,6 @@ class GraphNode(LifecycleNode):
     profile: Profile
     """The robot's profile, from configure on."""
 
-    makes_clock = False
-    """A node that publishes /clock keeps its own time; the others follow it on simulated robots."""
-
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self.steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
@@ -281,7 +278,7 @@ class GraphNode(LifecycleNode):
             self.profile = load_profile(robot)
         except ProfileError as error:
             raise ConfigurationError(str(error)) from error
-        if self.profile.simulated and not self.makes_clock:
+        if self.profile.simulated:
             self.set_parameters([Parameter("use_sim_time", value=True)])
         self.setup()
 
