@@ -103,17 +103,20 @@ class Onsets:
 
     def __init__(self, rearm_s: float) -> None:
         self._rearm_ns = round(rearm_s * NANOSECONDS)
-        self._seen_ns: dict[Hashable, int] = {}
+        self._active_ns: dict[Hashable, int] = {}
+        self._absent: set[Hashable] = set()
 
     def begin(self, active: Mapping[Hashable, str], stamp_ns: int) -> list[str]:
-        """What began, as the texts of the active keys that were absent for long enough."""
-        begun = [text for key, text in active.items() if key not in self._seen_ns]
-        for key in active:
-            self._seen_ns[key] = stamp_ns
-        for key, seen_ns in list(self._seen_ns.items()):
-            if stamp_ns - seen_ns >= self._rearm_ns and key not in active:
-                del self._seen_ns[key]
+        """What begins with this sample, as the texts of its keys."""
+        for key in [key for key in self._absent if self._free(key, stamp_ns)]:
+            del self._active_ns[key]
+        begun = [text for key, text in active.items() if key not in self._active_ns]
+        self._active_ns.update(dict.fromkeys(active, stamp_ns))
+        self._absent = self._active_ns.keys() - active.keys()
         return begun
+
+    def _free(self, key: Hashable, stamp_ns: int) -> bool:
+        return stamp_ns - self._active_ns[key] >= self._rearm_ns
 
 
 class EventTerm(CostTerm[P]):
