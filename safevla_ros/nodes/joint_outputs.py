@@ -1,0 +1,188 @@
+"""Where joint targets go: a JointTrajectory topic, or a FollowJointTrajectory action server.
+
+Both are sent only when targets change. A trajectory has one point: the joint's own controller makes
+the way there. It may take as long as the joint's speed limit asks for. Controllers want all of their
+joints in it, so those that are not commanded are sent to where they are measured.
+
+Except the gripper: to send it to where it is measured would be to let go of what it carries. It
+keeps its target, or is left out.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from builtin_interfaces.msg import Duration
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from safevla_ros.nodes import topics
+from safevla_ros.nodes.lifecycle import ConfigurationError, GraphNode
+from safevla_ros.robot.profile import JointOutput, Profile
+from safevla_ros.robot.state import NANOSECONDS, Joint
+
+Joints = Mapping[str, Joint]
+
+SHORTEST_S = 0.1
+"""Least time to reach a target. Also that of a hold, so that no controller jerks."""
+REPEAT_S = 0.2
+"""A hold is repeated this often. A stop must not depend on one message."""
+GOAL_PERIOD_S = 0.2
+"""Least time between two goals; action servers such as Stretch's reject what comes sooner."""
+
+
+class Output(Protocol):
+    """One of the profile's joint outputs."""
+
+    def send(self, targets: Mapping[str, float], joints: Joints) -> None:
+        """Move this output's joints among `targets`; `joints` are the measured ones."""
+
+    def hold(self, joints: Joints) -> None:
+        """Stay where the joints were measured when the hold began."""
+
+
+def make_joint_output(node: GraphNode, output: JointOutput, profile: Profile) -> Output:
+    """The adapter for one output of the profile. Raises ConfigurationError."""
+    if output.topic is not None:
+        return TrajectoryTopic(node, output, profile)
+    try:
+        from control_msgs.action import FollowJointTrajectory
+    except ImportError as error:
+        raise ConfigurationError(
+            f"outputs.joints: action {output.action} needs the ROS package control_msgs, which is "
+            "not installed"
+        ) from error
+    return TrajectoryAction(node, output, profile, FollowJointTrajectory)
+
+
+class _Trajectories:
+    """What both kinds have in common: which targets are in force, and their trajectory."""
+
+    def __init__(self, output: JointOutput, profile: Profile) -> None:
+        self._names = output.joints
+        self._limits = profile.limits.joints
+        self._gripper = profile.roles.gripper
+        self._targets: dict[str, float] = {}
+        self._held: dict[str, float] = {}
+
+    def _changed(self, targets: Mapping[str, float]) -> bool:
+        """Take over targets of this output's joints; whether any is new."""
+        merged = self._targets | {name: targets[name] for name in self._names if name in targets}
+        changed = merged != self._targets
+        self._targets = merged
+        self._held = {}
+        return changed
+
+    def _hold_targets(self, joints: Joints) -> dict[str, float]:
+        """What to hold: positions as measured at the first call after a motion. {}: not known."""
+        if not self._held:
+            grip = {name: at for name, at in self._targets.items() if name == self._gripper}
+            measured = _positions(self._names, joints, self._gripper)
+            self._held = grip | measured if measured else {}
+            self._targets = grip
+        return self._held
+
+    def _trajectory(self, joints: Joints) -> JointTrajectory:
+        """To the targets, with the other joints where they are. The stamp stays zero: at once."""
+        known = _positions(self._names, joints, self._gripper) | self._targets
+        duration_s = max(
+            (
+                abs(target - joints[name].position) / self._limits[name].velocity
+                for name, target in known.items()
+                if name in joints
+            ),
+            default=SHORTEST_S,
+        )
+        return _one_point(known, max(duration_s, SHORTEST_S))
+
+
+def _positions(names: list[str], joints: Joints, gripper: str) -> dict[str, float]:
+    return {name: joints[name].position for name in names if name in joints and name != gripper}
+
+
+def _one_point(targets: Mapping[str, float], duration_s: float) -> JointTrajectory:
+    seconds, nanoseconds = divmod(int(duration_s * NANOSECONDS), NANOSECONDS)
+    point = JointTrajectoryPoint(
+        positions=[float(target) for target in targets.values()],
+        time_from_start=Duration(sec=seconds, nanosec=nanoseconds),
+    )
+    return JointTrajectory(joint_names=list(targets), points=[point])
+
+
+class TrajectoryTopic(_Trajectories):
+    """A controller that takes JointTrajectory messages."""
+
+    def __init__(self, node: GraphNode, output: JointOutput, profile: Profile) -> None:
+        super().__init__(output, profile)
+        self._publisher = node.publisher(JointTrajectory, str(output.topic), topics.reliable())
+        self._repeated_s = 0.0
+
+    def send(self, targets: Mapping[str, float], joints: Joints) -> None:
+        """See Output."""
+        if self._changed(targets):
+            self._publisher.publish(self._trajectory(joints))
+
+    def hold(self, joints: Joints) -> None:
+        """See Output."""
+        now_s = time.monotonic()
+        begins = not self._held
+        targets = self._hold_targets(joints)
+        if targets and (begins or now_s - self._repeated_s >= REPEAT_S):
+            self._repeated_s = now_s
+            self._publisher.publish(_one_point(targets, SHORTEST_S))
+
+
+class TrajectoryAction(_Trajectories):
+    """A FollowJointTrajectory action server. A new goal replaces the running one."""
+
+    def __init__(
+        self,
+        node: GraphNode,
+        output: JointOutput,
+        profile: Profile,
+        action_type: Any,
+    ) -> None:
+        super().__init__(output, profile)
+        self._logger = node.get_logger()
+        self._action = output.action
+        self._action_type = action_type
+        self._client = node.action_client(action_type, str(output.action))
+        self._is_new = False
+        self._sent_s = 0.0
+        self._generation = 0
+        self._goals: list[Any] = []
+
+    def send(self, targets: Mapping[str, float], joints: Joints) -> None:
+        """See Output. Called at every tick, so a target that came too soon goes out later."""
+        self._is_new = self._changed(targets) or self._is_new
+        now_s = time.monotonic()
+        if self._is_new and now_s - self._sent_s >= GOAL_PERIOD_S:
+            self._is_new = False
+            self._sent_s = now_s
+            goal = self._action_type.Goal(trajectory=self._trajectory(joints))
+            generation = self._generation
+            future = self._client.send_goal_async(goal)
+            future.add_done_callback(lambda done: self._on_answer(done.result(), generation))
+
+    def hold(self, joints: Joints) -> None:
+        """Cancel every goal: a controller whose goal is cancelled holds its position."""
+        if not self._held:
+            self._hold_targets(joints)
+            self._held = self._held or {"": 0.0}  # also without a measurement, cancel only once
+            self._is_new = False
+            self._generation += 1
+            for goal in self._goals:
+                goal.cancel_goal_async()
+            self._goals.clear()
+
+    def _on_answer(self, goal: Any, generation: int) -> None:
+        if not goal.accepted:
+            self._is_new = not self._held
+            self._logger.warning(
+                f"{self._action} rejected a goal, it is sent again", throttle_duration_sec=1.0
+            )
+        elif generation != self._generation:
+            goal.cancel_goal_async()  # it was accepted after the stop
+        else:
+            self._goals = [goal]
