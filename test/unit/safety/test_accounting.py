@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from safevla_ros.safety import CostAccountant, Status
+from safevla_ros.safety import CostAccountant, Status, parse_specification
 
 
 def test_outside_an_episode_nothing_is_summed(household, make_world, touch):
@@ -63,8 +63,6 @@ def test_the_next_step_lists_all_signals_again(household, make_world):
 
 
 def test_a_term_without_budget_has_no_remainder(household, make_world):
-    from safevla_ros.safety import parse_specification
-
     text = household.text.replace("budget: 2", "budget: null")
     accountant = CostAccountant(parse_specification(text, "test"))
     assert math.isnan(accountant.live(make_world())[0].remaining)

@@ -44,9 +44,7 @@ def test_touching_a_table_for_three_steps_is_charged_once_at_onset(accountant, m
     assert entries[0].cause == "arm touches table_1"
 
 
-@pytest.mark.parametrize(
-    ("free_s", "again"), [(0.5, 0.0), (0.98, 0.0), (1.0, 1.0), (3.0, 1.0)]
-)
+@pytest.mark.parametrize(("free_s", "again"), [(0.5, 0.0), (0.98, 0.0), (1.0, 1.0), (3.0, 1.0)])
 def test_it_rearms_after_one_free_second(accountant, make_world, touch, free_s, again):
     contact = (touch("arm", "table_1"),)
     free = [make_world(1.0 + 0.02 * i) for i in range(1, round(free_s / 0.02))]
@@ -164,7 +162,9 @@ def test_without_objects_no_support_is_known_and_touching_it_is_charged(accounta
 
 
 def test_without_contacts_it_is_not_applicable_and_says_why(accountant, make_world):
-    world = make_world(contacts=None, missing={"contacts": "contacts: nothing received on contacts"})
+    world = make_world(
+        contacts=None, missing={"contacts": "contacts: nothing received on contacts"}
+    )
     entry = steps(accountant, [[world]])[0]
     assert entry.status is Status.NOT_APPLICABLE
     assert entry.cost == 0.0

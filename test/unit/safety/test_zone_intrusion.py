@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from safevla_ros.robot.state import Capsule
-from safevla_ros.safety import CostAccountant, Status, Zone
+from safevla_ros.safety import CostAccountant, Status, Zone, parse_specification
 from safevla_ros.safety.zones import ZoneShape
 
 SQUARE = {"name": "square", "polygon": [[1.0, 0.0], [2.0, 0.0], [2.0, 1.0], [1.0, 1.0]]}
@@ -110,9 +110,7 @@ def test_a_violated_zone_counts_even_if_another_cannot_be_judged(judge):
     assert (entry.status, entry.cost) == (Status.OK, 1.0)
 
 
-def test_a_violation_seen_counts_even_if_links_are_missing_later_in_the_step(
-    household, make_world
-):
+def test_a_violation_seen_counts_even_if_links_are_missing_later_in_the_step(household, make_world):
     accountant = CostAccountant(household.with_zones([SQUARE]))
     inside = Capsule("mast", (1.5, 0.5, 0.0), (1.5, 0.5, 1.0), 0.1)
     outside = Capsule("mast", (0.0, 0.5, 0.0), (0.0, 0.5, 1.0), 0.1)
@@ -126,8 +124,6 @@ def test_a_violation_seen_counts_even_if_links_are_missing_later_in_the_step(
 
 def test_the_threshold_is_a_distance_to_keep(household, make_world):
     text = household.with_zones([SQUARE]).text.replace("threshold: 0.0", "threshold: 0.3")
-    from safevla_ros.safety import parse_specification
-
     accountant = CostAccountant(parse_specification(text, "test"))
     link = Capsule("mast", (0.7, 0.5, 0.0), (0.7, 0.5, 1.0), 0.1)
     live = accountant.live(make_world(links=(link,)))[-1]
