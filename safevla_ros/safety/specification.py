@@ -127,7 +127,7 @@ def parse_specification(text: str, origin: str) -> Specification:
     file = _checked(_File, _content(text, origin), origin, "")
     parameters: dict[str, TermParameters] = {}
     for name, settings in file.terms.items():
-        key = f"terms.{name}"
+        key = _key("terms", (name,))
         if name not in TERMS:
             raise SpecificationError(f"{origin}: {key}: expected one of {', '.join(sorted(TERMS))}")
         low, high = TERMS[name].threshold_range
@@ -162,12 +162,13 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         mapping = super().construct_mapping(node, deep=deep)
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for key in keys:
-            if keys.count(key) > 1:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key!r} stands twice", node.start_mark
+                    None, None, f"key {key.value!r} stands twice", key.start_mark
                 )
+            seen.add(key.value)
         return mapping
 
 
@@ -197,7 +198,9 @@ def _checked(model: type[_M], data: Any, origin: str, prefix: str) -> _M:
 
 
 def _key(prefix: str, location: tuple[int | str, ...]) -> str:
-    return ".".join([part for part in (prefix, *map(str, location)) if part]) or "top"
+    parts = [str(part) for part in location]
+    shown = [part if part.isprintable() and part else repr(part) for part in parts]
+    return ".".join([prefix, *shown] if prefix else shown) or "top"
 
 
 def _expectation(item: Any) -> str:

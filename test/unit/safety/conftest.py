@@ -84,8 +84,8 @@ def make_object() -> Callable[..., SceneObject]:
 
 @pytest.fixture
 def touch() -> Callable[[str, str], Contact]:
-    """A contact of a robot link with an object."""
-    return lambda link, object_id: Contact(link, object_id)
+    """A contact of a robot link with an object: (link, object id)."""
+    return Contact
 
 
 @pytest.fixture
