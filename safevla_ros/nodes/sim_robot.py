@@ -119,6 +119,7 @@ class SimRobot(GraphNode):
         self._episodes: deque[Any] = deque()
         self._resets: queue.SimpleQueue[tuple[str, Future]] = queue.SimpleQueue()
         self._failure: Exception | None = None
+        self._pace = Pace(self._factor)
         self.timer(0.2, self._check)
         self._subscribe()
         self._advertise()
@@ -212,6 +213,18 @@ class SimRobot(GraphNode):
         """Nothing is published any more."""
         self.stop()
 
+    def report(self) -> None:
+        """How fast time passes."""
+        if not self.active or not self._pace.settled:
+            return
+        asked, reached = self._factor, self._pace.reached()
+        self.diagnostics.values["scenario"] = self._simulation.scenario.name
+        self.diagnostics.values["real_time_factor"] = f"{reached:.2f}"
+        self.diagnostics.values["tick_ms_p99"] = f"{self._pace.busy_ms(99):.1f}"
+        level = Diagnostics.OK if reached >= 0.95 * asked else Diagnostics.WARN
+        message = f"{reached:.2f} simulated seconds per second, {asked:g} asked for"
+        self.diagnostics.set_status(level, message)
+
     def _check(self) -> None:
         if self._failure is not None:
             raise self._failure
@@ -225,7 +238,7 @@ class SimRobot(GraphNode):
             self._failure = error
 
     def _let_time_pass(self) -> None:
-        pace = Pace(self._factor)
+        pace = self._pace = Pace(self._factor)
         while not self._stop.is_set():
             self._reset_if_asked()
             self._apply_commands()
@@ -235,8 +248,6 @@ class SimRobot(GraphNode):
             self._judge_task()
             self._tick += 1
             pace.wait()
-            if self._tick % 50 == 0:
-                self._report(pace)
 
     def _apply_commands(self) -> None:
         while self._base_commands:
@@ -327,18 +338,6 @@ class SimRobot(GraphNode):
         name, message.reason = verdict
         message.outcome = getattr(Episode, name)
         self._verdicts.publish(message)
-
-    def _report(self, pace: Pace) -> None:
-        asked, reached = pace.factor, pace.reached()
-        self.diagnostics.values["real_time_factor"] = f"{reached:.2f}"
-        self.diagnostics.values["tick_ms_p99"] = f"{pace.busy_ms(99):.1f}"
-        self.diagnostics.values["scenario"] = self._simulation.scenario.name
-        if reached < 0.95 * asked:
-            self.diagnostics.set_status(
-                Diagnostics.WARN, f"runs at {reached:.2f} of real time, asked for {asked:g}"
-            )
-        else:
-            self.diagnostics.set_status(Diagnostics.OK, f"runs at {reached:.2f} of real time")
 
     # Resets: the executor's thread asks, the simulation's thread answers.
 
@@ -454,13 +453,19 @@ class Pace:
         time.sleep(max(0.0, self._due - now))
         self._ended.append(time.monotonic())
 
+    @property
+    def settled(self) -> bool:
+        """Whether enough ticks have passed to say how fast it goes."""
+        return len(self._ended) > 25
+
     def reached(self) -> float:
         """Simulated seconds per second over the last 100 ticks."""
-        return (len(self._ended) - 1) * TICK_S / max(self._ended[-1] - self._ended[0], 1e-9)
+        ended = list(self._ended)
+        return (len(ended) - 1) * TICK_S / max(ended[-1] - ended[0], 1e-9)
 
     def busy_ms(self, percentile: float) -> float:
         """Wall time that a tick takes to compute [ms], over the last 100 ticks."""
-        return 1e3 * float(np.percentile(self._busy, percentile))
+        return 1e3 * float(np.percentile(list(self._busy), percentile))
 
 
 def main(args: list[str] | None = None) -> int:

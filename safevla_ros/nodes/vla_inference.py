@@ -122,7 +122,6 @@ class VlaInference(GraphNode):
             goal_callback=self._on_goal,
             cancel_callback=self._on_cancel,
         )
-        self.timer(1.0, self._report)
 
     def _subscribe(self) -> None:
         reliable = topics.reliable()
@@ -346,7 +345,10 @@ class VlaInference(GraphNode):
             self.get_logger().warning(f"ignored: {error}", throttle_duration_sec=5.0)
             return None
 
-    def _report(self) -> None:
+    def report(self) -> None:
+        """Latency, and what is wrong with the observations."""
+        if not self.active:
+            return
         values = self.diagnostics.values
         values["policy"] = self._policy.description.id
         values["episode"] = self._run.episode_id if self._run else "none"
@@ -360,8 +362,6 @@ class VlaInference(GraphNode):
                     (50, 95, 99), np.percentile(list(samples), (50, 95, 99)), strict=True
                 ):
                     values[f"{name}.p{percentile}"] = f"{value:.2f}"
-        if not self.active:
-            return
         if self._run is not None and self._inbox.unusable:
             self.diagnostics.set_status(Diagnostics.WARN, self._inbox.unusable)
         else:
