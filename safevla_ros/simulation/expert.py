@@ -20,7 +20,7 @@ from safevla_ros.robot.action_codec import TOKENS
 from safevla_ros.robot.profile import load_profile
 from safevla_ros.robot.state import SceneObject, Vector3
 from safevla_ros.simulation import reach
-from safevla_ros.simulation.home import EYE, generate_home
+from safevla_ros.simulation.home import eye_at, generate_home
 from safevla_ros.simulation.navigation import Manners, Navigator
 from safevla_ros.simulation.reach import Standoff, facing_yaw, standoffs
 from safevla_ros.simulation.scenario import Scenario
@@ -35,10 +35,16 @@ MANNERS: dict[str, Manners] = {
 
 ATTEMPTS = 4
 """Tries of one part of a task before it is given up."""
-CARRY_RADIUS_M = 0.38
-"""All of the robot and of what it carries is within this circle of the base's centre."""
+CARRY_RADIUS_M = 0.31
+"""Half the width of the robot with something in its gripper, the wrist turned forwards; it needs
+more only where it turns on the spot."""
+CARRY_LIFT_M = 0.9
 SPOT_GAP_M = 0.24
 """Free space around the point at which something is put down."""
+ENOUGH_WAYS = 12
+"""A point with so many base poses to reach it from is good enough to put something down."""
+SAME_SPOT_M = 0.15
+"""A spot this near to one from which reaching failed is not tried."""
 LOOK_RANGE_M = (1.0, 1.75)
 """Distances from which things are looked at for `find`."""
 
@@ -91,6 +97,7 @@ class ScriptedExpert:
                 f"task {instruction.task!r}: expected one of {', '.join(tasks)} for a scripted policy"
             )
         self._target = wanted[0]
+        self._failed: list[tuple[float, float]] = []
         navigator = Navigator(self._home.grid, self._manners, self._zones)
         self._skills = Skills(self._home, self._profile, navigator)
         self._script = tasks[instruction.task]()
@@ -116,8 +123,9 @@ class ScriptedExpert:
                 skills.navigator.forget_marks()
                 continue
             skills.phase = "look"
-            if (yield from skills.face(self._bearing, math.radians(8.0))):
+            if (yield from skills.face(self._bearing, math.radians(8.0))) and self._sees():
                 return True
+            self._failed.append((skills.at.x, skills.at.y))
         return False
 
     def _pick_up(self) -> Script:
@@ -133,6 +141,7 @@ class ScriptedExpert:
                 yield from skills.move("arm", 0.0)
                 if skills.holding:
                     return True
+            self._failed.append((skills.at.x, skills.at.y))
             yield from self._stow()
         return False
 
@@ -140,7 +149,12 @@ class ScriptedExpert:
         """From a standoff: unfold, line up, reach out, close."""
         skills = self._skills
         skills.phase = "turn the arm to it"
-        if not (yield from self._turn_arm_to(self._grasp_point, raised=0.0)):
+        if not (yield from self._face_with_arm(self._grasp_point)):
+            return False
+        # Unfolding at the height of the target passes below boards that are above it.
+        ready = yield from self._lift_to(self._grasp_point()[2])
+        ready = ready and (yield from skills.move("wrist", 0.0))
+        if not (ready and (yield from skills.align(self._grasp_point))):
             return False
         skills.phase = "reach"
         if not (yield from skills.move("arm", skills.arm_for(self._grasp_point()))):
@@ -148,22 +162,28 @@ class ScriptedExpert:
         skills.phase = "grasp"
         return (yield from skills.grip())
 
-    def _turn_arm_to(self, point: Callable[[], Vector3], *, raised: float) -> Script:
-        """Face a point with the arm's side, lift the gripper to its height, line up with it."""
+    def _face_with_arm(self, point: Callable[[], Vector3]) -> Script:
+        """Turn the arm's side to a point; false when it is out of reach."""
         skills = self._skills
-        faced = yield from skills.face(
-            lambda: facing_yaw(skills.at.x, skills.at.y, point()), math.radians(4.0)
+        if not skills.in_reach(point()):
+            return False
+        return (
+            yield from skills.face(
+                lambda: facing_yaw(skills.at.x, skills.at.y, point()), math.radians(4.0)
+            )
         )
-        height = point()[2] - reach.GRASP_HEIGHT + raised
-        lifted = faced and (yield from skills.move("lift", min(max(height, 0.0), reach.LIFT_RANGE)))
-        unfolded = lifted and (yield from skills.move("wrist", 0.0))
-        return unfolded and (yield from skills.align(point))
+
+    def _lift_to(self, height: float) -> Script:
+        """Bring the gripper to a height above the floor [m]."""
+        lift = min(max(height - reach.GRASP_HEIGHT, 0.0), reach.LIFT_RANGE)
+        return (yield from self._skills.move("lift", lift))
 
     def _stow(self) -> Script:
         """After a failed try: back to a pose in which it can drive."""
         skills = self._skills
         skills.phase = "try again"
-        yield from skills.let_go()
+        if skills.holding or skills.joints["gripper"] < 0.06:
+            yield from skills.let_go()
         yield from skills.move("arm", 0.0)
         return (yield from skills.move("wrist", reach.FOLDED_WRIST))
 
@@ -171,8 +191,7 @@ class ScriptedExpert:
         skills = self._skills
         if not (yield from self._pick_up()):
             return False
-        skills.phase = "fold for the way"
-        yield from skills.move("wrist", reach.FORWARD_WRIST)
+        yield from self._fold_to_carry()
         for _ in range(ATTEMPTS):
             skills.phase = "carry it there"
             self._choose_spot()
@@ -182,7 +201,17 @@ class ScriptedExpert:
             skills.phase = "put it down"
             if (yield from self._put_down()):
                 return True
+            self._failed.append((skills.at.x, skills.at.y))
+            yield from self._fold_to_carry()
         return False
+
+    def _fold_to_carry(self) -> Script:
+        """Take what is held close to the body, and above most furniture."""
+        skills = self._skills
+        skills.phase = "fold for the way"
+        yield from skills.move("arm", 0.0)
+        yield from skills.move("lift", max(skills.joints["lift"], CARRY_LIFT_M))
+        return (yield from skills.move("wrist", reach.FORWARD_WRIST))
 
     # Where to go
 
@@ -208,13 +237,13 @@ class ScriptedExpert:
             spot
             for spot in found
             if skills.navigator.allows(np.linspace((spot.x, spot.y), point[:2], 8))
+            and self._is_new(spot)
         ]
 
     def _viewpoints(self) -> list[Standoff]:
         """Places from which the navigation camera sees the target."""
         skills, thing = self._skills, self._thing()
-        support = self._home.item(self._target).support
-        solids = skills.solids(self._target).without(support)
+        solids = skills.solids(self._target)
         x, y, z = thing.pose.position
         spots, eyes = [], []
         for distance in np.linspace(*LOOK_RANGE_M, 4):
@@ -222,13 +251,28 @@ class ScriptedExpert:
                 spot_x, spot_y = x - distance * math.cos(bearing), y - distance * math.sin(bearing)
                 if skills.navigator.grid.clearance_at(spot_x, spot_y) < reach.BASE_RADIUS:
                     continue
-                c, s = math.cos(bearing), math.sin(bearing)
                 spots.append(Standoff(spot_x, spot_y, bearing, 0.0))
-                eyes.append((spot_x + c * EYE[0] - s * EYE[1], spot_y + s * EYE[0] + c * EYE[1], EYE[2]))
+                eyes.append(eye_at(spot_x, spot_y, bearing))
         if not spots:
             return []
+        # Middle and top: more than its tip is to be seen.
         hidden = solids.block((x, y, z), np.array(eyes))
-        return [spot for spot, blocked in zip(spots, hidden, strict=True) if not blocked]
+        hidden |= solids.block((x, y, z + thing.size[2] / 4.0), np.array(eyes))
+        return [
+            spot
+            for spot, blocked in zip(spots, hidden, strict=True)
+            if not blocked and self._is_new(spot)
+        ]
+
+    def _sees(self) -> bool:
+        """Whether the navigation camera sees the target from here."""
+        at, thing = self._skills.at, self._thing()
+        return not self._skills.solids(self._target).block(
+            eye_at(at.x, at.y, at.yaw), np.array([thing.pose.position])
+        ).any()
+
+    def _is_new(self, spot: Standoff) -> bool:
+        return all(math.hypot(spot.x - x, spot.y - y) > SAME_SPOT_M for x, y in self._failed)
 
     # Putting down
 
@@ -238,12 +282,14 @@ class ScriptedExpert:
         def spot() -> Vector3:
             return self._spot
 
-        if not (yield from self._turn_arm_to(spot, raised=0.06)):
+        if not (yield from self._face_with_arm(spot)):
             return False
-        placed = yield from skills.move("arm", skills.arm_for(self._spot))
-        placed = placed and (
-            yield from skills.move("lift", self._spot[2] - reach.GRASP_HEIGHT + 0.01)
-        )
+        # It is carried high: unfold there, come down, reach out, and lower the last bit.
+        placed = yield from skills.move("wrist", 0.0)
+        placed = placed and (yield from skills.align(spot))
+        placed = placed and (yield from self._lift_to(self._spot[2] + 0.06))
+        placed = placed and (yield from skills.move("arm", skills.arm_for(self._spot)))
+        placed = placed and (yield from self._lift_to(self._spot[2] + 0.01))
         placed = placed and (yield from skills.let_go())
         yield from skills.move("arm", 0.0)
         return placed
@@ -256,8 +302,7 @@ class ScriptedExpert:
         skills, place = self._skills, self._home.item(self._home.place_id)
         others = [entry for entry in skills.things.values() if entry.id != self._target]
         rise = skills.grasp_rise(self._thing())
-        best = -1.0
-        self._spot = (*place.position[:2], 0.0)
+        options = []
         for surface in place.design.surfaces:
             x, y, z = surface.center
             for fx, fy in np.ndindex(4, 6):
@@ -275,9 +320,14 @@ class ScriptedExpert:
                     ),
                     default=1.0,
                 )
-                if gap < SPOT_GAP_M:
-                    continue
-                reachable = self._reachable((px, py, pz + rise), self._target)
-                score = min(len(reachable), 20) + min(gap, 0.5)
-                if reachable and score > best:
-                    best, self._spot = score, (px, py, pz + rise)
+                if gap > SPOT_GAP_M:
+                    options.append((min(gap, 0.4), (px, py, pz + rise)))
+        options.sort(key=lambda option: -option[0])
+        most = 0
+        self._spot = (*place.position[:2], 0.0)
+        for _, point in options:
+            ways = len(self._reachable(point, self._target))
+            if ways > most:
+                most, self._spot = ways, point
+            if ways >= ENOUGH_WAYS:
+                break

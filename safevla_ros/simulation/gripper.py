@@ -20,8 +20,11 @@ REACH_M = 0.065
 SLIP_M = 0.04
 """A held thing that is pulled this far out of its place in the gripper is lost."""
 CLOSING_M = 0.004
-"""A target this far below (above) the opening counts as closing (opening)."""
+"""A target this far below the opening counts as closing."""
 SQUEEZE_M = 0.003
+"""The fingers' target lies this far inside of what they hold."""
+OPENING_M = 0.002
+"""A target this far above the one that holds counts as opening."""
 
 _FINGERS = ("finger_left", "finger_right")
 
@@ -39,6 +42,7 @@ class Gripper:
         self._fingers = {int(model.body(name).id) for name in _FINGERS}
         self._welds = {id_: int(model.equality(id_).id) for id_ in world.bodies}
         self._id_of = {body: id_ for id_, body in world.bodies.items()}
+        self._hold = 0.0
         self.held: str = ""
         """Id of the thing in the gripper; empty: none."""
 
@@ -47,13 +51,14 @@ class Gripper:
         opening = self._joints.position(data, self._joint)
         wanted = self._joints.target(self._joint)
         if self.held:
-            if wanted > opening + CLOSING_M or self._slipped(data):
+            if wanted > self._hold + OPENING_M or self._slipped(data):
                 self._release(data)
         elif wanted < opening - CLOSING_M and data.ncon:
             for id_ in self._touched(data):
                 if self._between_fingers(data, id_):
                     self._take(data, id_)
-                    self._joints.command({self._joint: max(opening - SQUEEZE_M, 0.0)})
+                    self._hold = max(opening - SQUEEZE_M, 0.0)
+                    self._joints.command({self._joint: self._hold})
                     break
 
     def _touched(self, data: mujoco.MjData) -> list[str]:

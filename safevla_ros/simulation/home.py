@@ -225,7 +225,7 @@ def _choose_start(
         if not close:
             return planar(x, y, _open_heading(grid, x, y, rng))
         yaw = bearing + float(rng.uniform(-0.25, 0.25))
-        if can_see((x, y, yaw), target, solids.without(target.support)):
+        if can_see((x, y, yaw), target, solids):
             return planar(x, y, yaw)
     return None
 
@@ -244,11 +244,14 @@ def _open_heading(grid: Grid, x: float, y: float, rng: np.random.Generator) -> f
 
 def can_see(base: tuple[float, float, float], target: Item, solids: Solids) -> bool:
     """Whether the line from the navigation camera to the target's middle and top is free."""
-    x, y, yaw = base
-    c, s = math.cos(yaw), math.sin(yaw)
-    eye = (x + c * EYE[0] - s * EYE[1], y + s * EYE[0] + c * EYE[1], EYE[2])
     middle = np.array(target.box_pose.position)
-    return not solids.block(eye, np.array([middle, middle + (0.0, 0.0, 0.04)])).any()
+    return not solids.block(eye_at(*base), np.array([middle, middle + (0.0, 0.0, 0.04)])).any()
+
+
+def eye_at(x: float, y: float, yaw: float) -> Vector3:
+    """Where the navigation camera is when the base is there [m]."""
+    c, s = math.cos(yaw), math.sin(yaw)
+    return x + c * EYE[0] - s * EYE[1], y + s * EYE[0] + c * EYE[1], EYE[2]
 
 
 def _solvable(

@@ -30,9 +30,12 @@ FORWARD_WRIST = math.radians(90.0)
 BASE_RADIUS = 0.25
 """All of the robot is within this circle when its wrist is folded [m]."""
 
-NEAR, FAR = 0.54, 0.84
+NEAR, FAR = 0.54, 0.80
 """Distances from the base's centre at which things are taken [m]: nearer ones would be swept by
 the gripper when it unfolds, farther ones leave no arm to spare."""
+
+MARGIN = 0.02
+"""Least distance of gripper and arm from what they pass [m]."""
 
 
 def grasp_center(arm: float, wrist: float, lift: float) -> Vector3:
@@ -81,7 +84,7 @@ def standoffs(
             if room < clearance:
                 continue
             yaw = facing_yaw(x, y, target)
-            if not close_by.contain(_swept(x, y, yaw, target)).any():
+            if not close_by.contain(_swept(x, y, yaw, target), MARGIN).any():
                 found.append(Standoff(x, y, yaw, room))
     return found
 

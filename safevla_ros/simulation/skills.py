@@ -25,6 +25,8 @@ from safevla_ros.simulation.solids import Solids, wrap_angle
 Script = Generator[str, None, bool]
 
 REPLANS = 30
+TIGHT_M = 0.05
+"""How much narrower than it likes the way may be when there is no other."""
 STALLS = 2
 """So many motions in a row without effect mean that something is in the way."""
 EFFECT = 0.35
@@ -104,15 +106,10 @@ class Skills:
     def travel(self, goals: Callable[[], list[Standoff]], radius: float) -> Script:
         """Drive to the cheapest of the goals, around whatever stops the robot."""
         for _ in range(REPLANS):
-            routes = self.navigator.routes(self.at, radius)
-            open_goals = [
-                (float(routes.costs[cell]), index, cell)
-                for index, goal in enumerate(goals())
-                if math.isfinite(routes.costs[cell := self.navigator.grid.cell(goal.x, goal.y)])
-            ]
-            if not open_goals:
+            wanted = goals()
+            path = self._way(wanted, radius) or self._way(wanted, radius - TIGHT_M)
+            if not path:
                 return False
-            path = routes.path(min(open_goals)[2])
             stalls = 0
             while stalls < STALLS:
                 motion = self.navigator.next_motion(path, self.at, radius)
@@ -123,6 +120,13 @@ class Skills:
                 stalls = stalls + 1 if self._stalled(before, motion) else 0
             yield from self._back_off(motion)
         return False
+
+    def _way(self, goals: list[Standoff], radius: float) -> list[tuple[float, float]]:
+        """Points to drive along to the cheapest of the goals; empty when none can be reached."""
+        routes = self.navigator.routes(self.at, radius)
+        cells = [self.navigator.grid.cell(goal.x, goal.y) for goal in goals]
+        best = min(cells, key=lambda cell: float(routes.costs[cell]), default=None)
+        return routes.path(best) if best is not None else []
 
     def _back_off(self, motion: str) -> Script:
         """After a stall: remember what is ahead, or make room to turn."""
@@ -212,6 +216,12 @@ class Skills:
         if turns:
             return "rotate_left_small" if turns > 0 else "rotate_right_small"
         return "wrist_left" if bends > 0 else "wrist_right"
+
+    def in_reach(self, point: Vector3) -> bool:
+        """Whether the arm is long enough for a point that it faces."""
+        x, y = self.in_base(point)
+        rest = math.hypot(x, y) - math.hypot(*reach.grasp_center(0.0, 0.0, 0.0)[:2])
+        return 0.0 <= rest <= reach.ARM_RANGE + 0.005
 
     def arm_for(self, point: Vector3) -> float:
         """Arm extension that brings the grasp centre to a point on its line [m]."""
