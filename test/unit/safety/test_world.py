@@ -1,0 +1,223 @@
+"""World states: frames, ages, and where things are that were measured at another time."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from safevla_ros.robot.geometry import planar, yaw_of
+from safevla_ros.robot.kinematics import Kinematics
+from safevla_ros.robot.messages import LaserScan
+from safevla_ros.robot.profile import urdf_path
+from safevla_ros.robot.state import (
+    NANOSECONDS,
+    BaseVelocity,
+    Joint,
+    Localisation,
+    Odometry,
+    Pose,
+    SceneObject,
+    SceneObjects,
+)
+from safevla_ros.safety import Signals, WorldAssembler
+
+
+def ns(time_s):
+    return round(time_s * NANOSECONDS)
+
+
+@pytest.fixture(scope="module")
+def kinematics(profile):
+    return Kinematics(urdf_path(profile))
+
+
+@pytest.fixture
+def assembler(profile, kinematics):
+    return WorldAssembler(profile, kinematics)
+
+
+@pytest.fixture
+def signals(kinematics):
+    """All signals at 10 s: the base at (1, 2) in odom, turned by 90 degrees, and the odometry
+    frame 10 m along x of the map."""
+    signals = Signals()
+    joints = {name: Joint(0.1) for name in kinematics.joint_names}
+    signals.update("joint_states", ns(10), joints)
+    signals.update("odometry", ns(10), odometry(1.0, 2.0, math.pi / 2))
+    signals.update("localisation", ns(10), Localisation("map", planar(11.0, 2.0, math.pi / 2)))
+    signals.update("scan", ns(10), scan())
+    signals.update("objects", ns(10), SceneObjects("map", ()))
+    signals.update("contacts", ns(10), ())
+    return signals
+
+
+def odometry(x, y, yaw=0.0, velocity=BaseVelocity(), frame="odom"):  # noqa: B008, it is frozen
+    return Odometry(frame, planar(x, y, yaw), velocity)
+
+
+def scan(frame="base_link"):
+    """Two hits: 1 m ahead, and 2 m to the left; the others are out of range."""
+    ranges = np.array([1.0, 2.0, np.inf, 0.01, np.nan])
+    return LaserScan(frame, 0.0, math.pi / 2, 0.05, 12.0, ranges)
+
+
+def test_with_all_signals_all_fields_are_known(assembler, signals):
+    world = assembler.assemble(signals, ns(10))
+    assert world.missing == {}
+    assert world.frame == "map"
+    assert world.base.position == pytest.approx((11.0, 2.0, 0.0))
+    assert set(world.sources) == {
+        "joint_states", "odometry", "localisation", "scan", "objects", "contacts",
+    }  # fmt: skip
+    assert {link.link for link in world.links} >= {"base_link", "mast", "arm", "finger_left"}
+
+
+def test_scan_points_are_placed_in_the_world(assembler, signals):
+    points = assembler.assemble(signals, ns(10)).obstacles
+    assert points == pytest.approx(np.array([[11.0, 3.0, 0.0], [9.0, 2.0, 0.0]]), abs=1e-6)
+
+
+def test_a_scan_on_a_mounted_lidar_is_placed_through_the_urdf(assembler, signals):
+    signals.update("scan", ns(10), scan("lidar"))  # mounted at (0.06, -0.02, 0.18)
+    points = assembler.assemble(signals, ns(10)).obstacles
+    assert points[0] == pytest.approx([11.02, 3.06, 0.18], abs=1e-6)
+
+
+def test_a_scan_from_an_unknown_frame_is_not_used(assembler, signals):
+    signals.update("scan", ns(10), scan("laser"))
+    world = assembler.assemble(signals, ns(10))
+    assert world.obstacles is None
+    assert world.missing == {"obstacles": "scan: link 'laser': the robot has no such link"}
+
+
+def test_between_localisations_the_base_moves_on_with_odometry(assembler, signals):
+    signals.update("odometry", ns(10.1), odometry(1.0, 2.5, math.pi / 2))
+    world = assembler.assemble(signals, ns(10.1))
+    assert world.base.position == pytest.approx((11.0, 2.5, 0.0))
+
+
+def test_a_localisation_is_placed_by_the_odometry_of_its_own_time(assembler, signals):
+    """The robot turns; a pose measured at 10.0 s arrives when odometry is at 10.2 s already."""
+    for time_s in (10.1, 10.2):
+        yaw = math.pi / 2 + (time_s - 10.0)
+        signals.update("odometry", ns(time_s), odometry(1.0, 2.0, yaw))
+    signals.update("localisation", ns(10.0), Localisation("map", planar(20.0, 0.0, 0.0)))
+    world = assembler.assemble(signals, ns(10.2))
+    assert world.base.position == pytest.approx((20.0, 0.0, 0.0))
+    assert yaw_of(world.base.orientation) == pytest.approx(0.2)
+
+
+def test_a_localisation_between_two_odometries_follows_the_velocity(assembler, signals):
+    moving = odometry(1.0, 2.0, 0.0, BaseVelocity(x=1.0))
+    signals.update("odometry", ns(10.1), moving)
+    signals.update("localisation", ns(10.15), Localisation("map", planar(5.0, 5.0)))
+    signals.update("odometry", ns(10.2), odometry(1.1, 2.0, 0.0, BaseVelocity(x=1.0)))
+    world = assembler.assemble(signals, ns(10.2))
+    assert world.base.position == pytest.approx((5.05, 5.0, 0.0))
+
+
+def test_a_pose_that_is_minutes_old_still_holds_if_the_profile_allows_it(profile, kinematics):
+    """A localiser that is silent while the robot stands."""
+    patient = profile.signals.localisation.model_copy(update={"max_age_s": 600.0})
+    signals_of = profile.signals.model_copy(update={"localisation": patient})
+    assembler = WorldAssembler(profile.model_copy(update={"signals": signals_of}), kinematics)
+    signals = Signals()
+    signals.update("odometry", ns(1.0), odometry(0.0, 0.0))
+    signals.update("localisation", ns(1.0), Localisation("map", planar(3.0, 0.0)))
+    for time_s in range(2, 100):
+        signals.update("odometry", ns(time_s), odometry(0.01 * (time_s - 1), 0.0))
+    world = assembler.assemble(signals, ns(99))
+    assert world.base.position == pytest.approx((3.98, 0.0, 0.0))
+
+
+def test_a_pose_from_before_all_odometry_cannot_be_placed(assembler):
+    signals = Signals()
+    signals.update("localisation", ns(1.0), Localisation("map", planar(3.0, 0.0)))
+    signals.update("odometry", ns(2.5), odometry(0.0, 0.0))
+    world = assembler.assemble(signals, ns(2.5))
+    assert world.base is None
+
+
+def test_the_scan_of_a_turning_robot_is_placed_where_it_was_taken(assembler, signals):
+    """At 10.1 s the robot has turned on by 0.12 rad; the scan is of 10.0 s and does not turn."""
+    turned = odometry(1.0, 2.0, math.pi / 2 + 0.12, BaseVelocity(yaw=1.2))
+    signals.update("odometry", ns(10.1), turned)
+    points = assembler.assemble(signals, ns(10.1)).obstacles
+    assert points[0] == pytest.approx([11.0, 3.0, 0.0], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("signal", "fields"),
+    [
+        ("joint_states", {"joints", "links"}),
+        ("odometry", {"base", "velocity", "links", "obstacles"}),
+        ("localisation", {"base", "links", "obstacles"}),
+        ("scan", {"obstacles"}),
+        ("objects", {"objects"}),
+        ("contacts", {"contacts"}),
+    ],
+)
+def test_a_stale_signal_leaves_its_fields_unknown_and_says_so(assembler, signals, signal, fields):
+    later = ns(12.0)
+    for name in ("joint_states", "odometry", "localisation", "scan", "objects", "contacts"):
+        if name != signal:
+            signals.update(name, later, signals.latest(name)[1])
+    world = assembler.assemble(signals, later)
+    assert set(world.missing) == fields
+    assert all(getattr(world, field) is None for field in fields)
+    assert f"{signal}: 2.00 s old" in next(iter(world.missing.values()))
+    assert world.sources[signal] == ns(10)
+
+
+def test_a_signal_that_never_came_is_named_with_its_topic(assembler):
+    world = assembler.assemble(Signals(), ns(1))
+    assert world.missing["contacts"] == "contacts: nothing received on contacts"
+    assert world.sources == {}
+
+
+def test_a_wrong_frame_cannot_be_reached(assembler, signals):
+    signals.update("odometry", ns(10), odometry(0.0, 0.0, frame="world"))
+    assert "frame 'world'" in assembler.assemble(signals, ns(10)).missing["base"]
+
+
+def test_readings_that_lack_a_joint_give_no_links(assembler, signals):
+    signals.update("joint_states", ns(10), {"lift": Joint(0.1)})
+    world = assembler.assemble(signals, ns(10))
+    assert world.links is None
+    assert "no reading of arm" in world.missing["links"]
+
+
+@pytest.mark.parametrize(
+    ("frame", "position"),
+    [("map", (1.0, 0.0, 0.5)), ("odom", (11.0, 0.0, 0.5)), ("base_link", (11.0, 3.0, 0.5))],
+)
+def test_objects_are_brought_into_the_world_frame(assembler, signals, frame, position):
+    mug = SceneObject("mug_1", "mug", Pose((1.0, 0.0, 0.5)), (0.1, 0.1, 0.1), (1.0, 0.0, 0.0))
+    signals.update("objects", ns(10), SceneObjects(frame, (mug,)))
+    placed = assembler.assemble(signals, ns(10)).objects["mug_1"]
+    assert placed.pose.position == pytest.approx(position)
+    heading = (0.0, 1.0, 0.0) if frame == "base_link" else (1.0, 0.0, 0.0)
+    assert placed.velocity == pytest.approx(heading)
+
+
+def test_objects_in_another_frame_are_not_known(assembler, signals):
+    signals.update("objects", ns(10), SceneObjects("camera", ()))
+    world = assembler.assemble(signals, ns(10))
+    assert world.objects is None
+    assert world.missing["objects"] == "objects: frame 'camera' cannot be reached"
+
+
+def test_without_localisation_the_world_is_the_odometry_frame(profile, kinematics, signals):
+    without = profile.signals.model_copy(update={"localisation": None})
+    assembler = WorldAssembler(profile.model_copy(update={"signals": without}), kinematics)
+    world = assembler.assemble(signals, ns(10))
+    assert (world.frame, world.base.position) == ("odom", (1.0, 2.0, 0.0))
+
+
+def test_older_readings_than_the_kept_one_are_dropped(signals):
+    assert not signals.update("contacts", ns(9), ("old",))
+    assert signals.latest("contacts") == (ns(10), ())
+    signals.clear()
+    assert signals.update("contacts", ns(9), ())
