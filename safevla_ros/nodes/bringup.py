@@ -15,9 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
+from safevla_ros.policy.description import read_description
+from safevla_ros.policy.load import BUILT_IN, policy_folder
 from safevla_ros.robot.profile import Mode, Profile, load_profile
+from safevla_ros.simulation.scenario import load_scenario
 
 Value = str | bool | int | float
+
+DEFAULT_SCENARIO = "default"
 
 
 class BringupError(ValueError):
@@ -67,6 +72,7 @@ class Graph:
 
     profile: Profile
     nodes: tuple[NodeSpec, ...]
+    policy: str
     namespace: str = ""
     use_sim_time: bool = False
     final_topics: Mapping[str, str] = field(default_factory=dict)
@@ -77,12 +83,19 @@ class Graph:
 
 
 def describe(options: Options) -> Graph:
-    """The graph for these options. Raises BringupError or ProfileError."""
+    """The graph for these options.
+
+    Raises BringupError, ProfileError, ScenarioError or PolicyError, each with one sentence.
+    """
     profile = load_profile(options.robot)
     _check(options, profile)
-    robot = {"robot": _robot(options.robot)}
-    clock = {"use_sim_time": profile.simulated}
-    scenario = {"scenario": options.scenario or "default"} if profile.simulated else {}
+    robot: dict[str, Value] = {"robot": _robot(options.robot)}
+    clock: dict[str, Value] = {"use_sim_time": profile.simulated}
+    scenario: dict[str, Value] = {}
+    policy = options.policy
+    if profile.simulated:
+        scenario["scenario"] = options.scenario or DEFAULT_SCENARIO
+        policy = policy or load_scenario(options.scenario or DEFAULT_SCENARIO).policy
     nodes = [
         NodeSpec("safety_watchdog", 0, robot | clock, required=True),
         NodeSpec(
@@ -91,7 +104,7 @@ def describe(options: Options) -> Graph:
             robot | clock | {"mode": options.mode, "specification": options.specification},
             required=True,
         ),
-        NodeSpec("camera_ingest", 2, robot | clock, respawn=True),
+        NodeSpec("camera_ingest", 2, robot | clock | _image_size(policy), respawn=True),
         NodeSpec(
             "training_bridge",
             2,
@@ -102,7 +115,7 @@ def describe(options: Options) -> Graph:
         NodeSpec(
             "vla_inference",
             2,
-            robot | clock | scenario | {"policy": options.policy},
+            robot | clock | scenario | {"policy": policy},
             respawn=True,
             nice=2,
         ),
@@ -114,6 +127,7 @@ def describe(options: Options) -> Graph:
     return Graph(
         profile=profile,
         nodes=tuple(nodes),
+        policy=policy,
         namespace=_namespace(options.namespace),
         use_sim_time=profile.simulated,
         final_topics=profile.outputs.final_topics(),
@@ -137,6 +151,14 @@ def _check(options: Options, profile: Profile) -> None:
         raise BringupError(
             f"policy: expected a policy folder or the name of a policy for robot {profile.name!r}"
         )
+
+
+def _image_size(policy: str) -> dict[str, Value]:
+    """Parameters of camera_ingest for a policy with a file; the others take any size."""
+    if policy in BUILT_IN or policy.startswith("scripted-"):
+        return {}
+    description = read_description(policy_folder(policy) / "policy.yaml")
+    return {"image_height": description.image_height, "image_width": description.image_width}
 
 
 def _robot(name_or_path: str) -> str:
