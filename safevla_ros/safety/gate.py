@@ -54,6 +54,8 @@ from safevla_ros.safety.world import KinematicModel, WorldState
 
 CLOCK_JITTER_S = 0.05
 """ROS time may step back by this much before it counts as a jump."""
+REARM_S = 1.0
+"""A violation that was absent for this long [ROS time] is a new one when it comes back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ class Gate:
         self._now_ns: int | None = None
         self._estop_active = False
         self._estop_heard_s: float | None = None
-        self._answered: set[str] = set()
+        self._violated_ns: dict[str, int] = {}
         self._forecast = Forecast()
         self._shown: tuple[_Running, float] | None = None
 
@@ -172,25 +174,24 @@ class Gate:
 
     def set_margins(self, margins: Iterable[LiveMargin]) -> None:
         """Answer violations that are going on now as their terms' responses say. Each is answered
-        once, until its margin has been seen at 0 or above again."""
+        once, until its margin has been at 0 or above for REARM_S."""
         for margin in margins:
             if margin.applicable and margin.margin < 0.0:
-                if margin.name not in self._answered:
-                    self._respond(margin.name, margin.cause)
-            elif margin.applicable:
-                self._answered.discard(margin.name)
+                self._answer(margin.name, margin.cause)
 
     def set_charged(self, costs: StepCosts) -> None:
         """Answer the violations of a closed step that `set_margins` did not see."""
         for term in costs.terms:
-            if term.cost > 0.0 and term.name not in self._answered:
-                self._respond(term.name, term.cause)
-                self._answered.discard(term.name)
+            if term.cost > 0.0:
+                self._answer(term.name, term.cause)
 
-    def _respond(self, term: str, cause: str) -> None:
-        self._answered.add(term)
+    def _answer(self, term: str, cause: str) -> None:
+        now_ns = self._now_ns or 0
+        last_ns = self._violated_ns.get(term)
+        self._violated_ns[term] = now_ns
+        is_same = last_ns is not None and now_ns - last_ns < REARM_S * NANOSECONDS
         settings = self._specification.terms.get(term)
-        if settings is None or self.mode != "enforce":
+        if is_same or settings is None or self.mode != "enforce":
             return
         detail = f"{term} was violated: {cause}"
         if settings.response == "stop":
@@ -244,6 +245,7 @@ class Gate:
         if before_ns is None or before_ns - now_ns <= CLOCK_JITTER_S * NANOSECONDS:
             return None
         self._sources.forget()
+        self._violated_ns.clear()
         self._drop(_IDLE)
         back_s = (before_ns - now_ns) / NANOSECONDS
         return _Outcome(Decision.HALT, Reason.CLOCK_JUMP, f"time went back by {back_s:.2f} s")
