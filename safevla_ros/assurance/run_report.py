@@ -1,22 +1,87 @@
 """The report of one run, made from its bag alone: summary.json, video.mp4 and top_view.png.
 
-A robot's bag is as good as a simulated one: nothing but the bag is read.
+A robot's bag is as good as a simulated one: nothing but the bag is read, beside the robot's profile
+where it is known here by its name (for footprint and gripper).
 """
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+from safevla_ros.assurance.run_log import RunLog, read_run
+from safevla_ros.assurance.summary import summarise
+from safevla_ros.bags import BagError
+from safevla_ros.bags import metadata as keys
+from safevla_ros.bags.reader import Bag, find_bags
+
+SUMMARY, VIDEO, TOP_VIEW = "summary.json", "video.mp4", "top_view.png"
 
 
 def write_run_report(
     bag: Path, folder: Path, *, progress: Callable[[str], None] | None = None
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Write summary.json, video.mp4 and top_view.png of `bag` into `folder`; return the summary.
 
     `bag` is a bag's folder, an .mcap file, or a folder of bags, of which the newest is taken.
     `progress` hears one short sentence as each part begins. What the bag does not allow (no
     images, no positions, no episode) is left out and named in the summary's `notes`. Raises
-    BagError when there is no bag to read.
+    BagError when there is no bag to read, and OSError when the folder cannot be written.
     """
-    raise NotImplementedError
+    tell = progress or (lambda sentence: None)
+    opened = Bag(newest_bag(bag))
+    folder.mkdir(parents=True, exist_ok=True)
+    tell("reading the bag")
+    log = read_run(opened)
+    summary = summarise(opened, log)  # its notes are the log's, and grow with it
+    tell("drawing the top view")
+    _attempt(log, folder / TOP_VIEW, lambda path: _top_view(opened, log, path))
+    tell("making the video")
+    _attempt(log, folder / VIDEO, lambda path: _video(opened, log, path))
+    text = json.dumps(_without_nan(summary), indent=2, ensure_ascii=False, allow_nan=False)
+    (folder / SUMMARY).write_text(text + "\n", encoding="utf-8")
+    return summary
+
+
+def newest_bag(path: Path) -> Path:
+    """`path` if it is a bag, else the newest bag directly below it. Raises BagError."""
+    if path.is_file():
+        return path
+    bags = find_bags(path)
+    if not bags:
+        raise BagError(f"{path}: expected a bag: a folder with .mcap files, or a folder of such")
+    return bags[-1]
+
+
+def _top_view(bag: Bag, log: RunLog, path: Path) -> None:
+    from safevla_ros.assurance.top_view import write_top_view
+
+    write_top_view(log, bag.provenance.get(keys.ROBOT, ""), path)
+
+
+def _video(bag: Bag, log: RunLog, path: Path) -> None:
+    from safevla_ros.assurance.video import write_video
+
+    write_video(bag, log, path)
+
+
+def _attempt(log: RunLog, path: Path, make: Callable[[Path], None]) -> None:
+    """Make one part of the report, or say why there is none. An old one never stays."""
+    path.unlink(missing_ok=True)
+    try:
+        make(path)
+    except (ValueError, ImportError) as error:
+        path.unlink(missing_ok=True)
+        log.notes.append(str(error))
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON has no numbers that are not finite: None in their place."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

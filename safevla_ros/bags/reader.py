@@ -114,10 +114,11 @@ class Bag:
                 f"{self.path}: topic {raw.topic}: cannot be decoded as {topic.type}: {error}"
             ) from error
 
-    def constants(self, topic: str) -> dict[str, int]:
-        """Names and values of the constants in the definition of a topic's type."""
+    def constants(self, topic: str, part: str = "") -> dict[str, int]:
+        """Names and values of the constants in the definition of a topic's type, or of the type
+        `part` within it."""
         info = self.topics[topic]
-        constants, _ = _types(info.type, info.definition).fielddefs[info.type]
+        constants, _ = _types(info.type, info.definition).fielddefs[part or info.type]
         return {name: value for name, _, value in constants if isinstance(value, int)}
 
     def _recorded_provenance(self) -> dict[str, str]:

@@ -1,0 +1,35 @@
+"""Figures with what they are worth: percentiles and intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist
+
+import numpy as np
+
+PERCENTILES = (50, 95, 99)
+
+
+def percentiles(values: Sequence[float]) -> dict[str, float | int | None]:
+    """p50, p95, p99 (linear between neighbours; None where there is no value) and count."""
+    found: dict[str, float | int | None] = {
+        f"p{percent}": round(float(np.percentile(values, percent)), 3) if len(values) else None
+        for percent in PERCENTILES
+    }
+    return found | {"count": len(values)}
+
+
+def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval of a rate. Raises ValueError unless 0 <= successes <= trials > 0."""
+    if trials <= 0 or not 0 <= successes <= trials:
+        raise ValueError(f"expected 0 <= successes <= trials > 0, got {successes} of {trials}")
+    z = NormalDist().inv_cdf(0.5 + confidence / 2.0)
+    rate = successes / trials
+    weight = 1.0 + z * z / trials
+    centre = (rate + z * z / (2.0 * trials)) / weight
+    half = z / weight * math.sqrt(rate * (1.0 - rate) / trials + (z / (2.0 * trials)) ** 2)
+    # Exactly 0 and 1 at the ends, where rounding would leave a trace.
+    low = 0.0 if successes == 0 else max(0.0, centre - half)
+    high = 1.0 if successes == trials else min(1.0, centre + half)
+    return low, high
