@@ -141,7 +141,8 @@ class CameraIngest(GraphNode):
             (SceneObjects, signals.objects, self._on_objects),
         ):
             if signal is not None:
-                qos = topics.sensor(is_reliable=signal.reliable)
+                # Deep: none of a burst is lost, so that the nearest in time is found.
+                qos = topics.sensor(is_reliable=signal.reliable, depth=50)
                 self.subscription(kind, signal.topic, callback, qos)
 
     def _image(self, camera: Camera) -> Callable[..., None]:

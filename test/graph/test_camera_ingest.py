@@ -1,0 +1,279 @@
+"""The camera ingest as a process, in front of cameras that are made of messages."""
+
+from __future__ import annotations
+
+import array
+import time
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+from diagnostic_msgs.msg import DiagnosticStatus
+from nav_msgs.msg import Odometry
+from rclpy.qos import qos_profile_sensor_data
+from robot import write_profile
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
+from simulated import Diagnostics
+
+from safevla_ros.msg import Observation, SceneObject, SceneObjects
+from safevla_ros.nodes import topics
+from safevla_ros.robot.messages import set_stamp, stamp_ns
+
+MS = 1_000_000
+HEIGHT, WIDTH = 48, 64
+SIZE = 24
+
+
+class Cameras:
+    """Two cameras, joints, odometry and objects, published when a test says so."""
+
+    def __init__(self, graph, folder, kind: type = Image, **profile: Any) -> None:
+        self.graph = graph
+        self.kind = kind
+        self.profile = write_profile(folder, **profile)
+        node = graph.node
+        self.observations = graph.collect(Observation, topics.OBSERVATION)
+        self.diagnostics = Diagnostics(graph, "camera_ingest")
+        names = ("navigation", "manipulation")
+        self.images = {
+            name: node.create_publisher(kind, f"camera/{name}/image", qos_profile_sensor_data)
+            for name in names
+        }
+        self.infos = {
+            name: node.create_publisher(
+                CameraInfo, f"camera/{name}/camera_info", qos_profile_sensor_data
+            )
+            for name in names
+        }
+        self.joints = node.create_publisher(JointState, "joint_states", 50)
+        self.odometry = node.create_publisher(Odometry, "odom", 50)
+        self.objects = node.create_publisher(SceneObjects, "scene_objects", 10)
+        self._random = np.random.default_rng(0)
+
+    def start(self, **parameters: Any):
+        """The node under test, listening."""
+        parameters = {"image_height": SIZE, "image_width": SIZE} | parameters
+        node = self.graph.start("camera_ingest", robot=self.profile, **parameters).bring_up()
+        for publisher in (*self.images.values(), self.joints, self.odometry):
+            self.graph.wait_matched(publisher)
+        return node
+
+    def body(self, stamp: int, effort: float = 0.0, gripper: float = 0.04) -> None:
+        """Joint states and odometry of one time."""
+        joints = JointState(name=["lift", "gripper"], position=[0.5, gripper], effort=[0.0, effort])
+        set_stamp(joints.header.stamp, stamp)
+        self.joints.publish(joints)
+        odometry = Odometry()
+        odometry.header.frame_id = "odom"
+        odometry.pose.pose.orientation.w = 1.0
+        set_stamp(odometry.header.stamp, stamp)
+        self.odometry.publish(odometry)
+
+    def frame(
+        self, camera: str, stamp: int, pixels: np.ndarray | None = None, **fields: Any
+    ) -> None:
+        """One frame of one camera; noise unless `pixels` are given."""
+        if pixels is None:
+            pixels = self._random.integers(256, size=(HEIGHT, WIDTH, 3), dtype=np.uint8)
+        if self.kind is CompressedImage:
+            data = cv2.imencode(".png", pixels[:, :, ::-1])[1].tobytes()
+            message = CompressedImage(format="png", data=array.array("B", data))
+        else:
+            fields = {
+                "encoding": "rgb8",
+                "height": HEIGHT,
+                "width": WIDTH,
+                "step": 3 * WIDTH,
+            } | fields
+            message = Image(data=array.array("B", pixels.tobytes()), **fields)
+        message.header.frame_id = f"camera_{camera}_optical"
+        set_stamp(message.header.stamp, stamp)
+        self.images[camera].publish(message)
+
+    def pair(self, stamp: int, apart_ns: int = 0, **pixels: np.ndarray) -> None:
+        """A frame of each camera."""
+        for camera, at in (("navigation", stamp), ("manipulation", stamp + apart_ns)):
+            self.frame(camera, at, pixels.get(camera))
+
+    def observe(self, stamp: int, body: dict[str, float] | None = None, **pair: Any) -> Observation:
+        """The observation of a body and a pair at that time. Topics overtake each other, so both
+        are sent again, a microsecond later, until they have met."""
+        for attempt in range(50):
+            at = stamp + attempt * 1000
+            self.body(at, **(body or {}))
+            self.pair(at, **pair)
+
+            def met(message: Observation, at: int = at) -> bool:
+                body_stamps = (message.joint_states.header.stamp, message.odometry.header.stamp)
+                return stamp_ns(message.header.stamp) == at and all(
+                    stamp_ns(part) >= stamp for part in body_stamps
+                )
+
+            try:
+                return self.observations.wait(met, deadline_s=0.3)
+            except AssertionError:
+                continue
+        raise AssertionError(f"no observation\n{self.graph.logs()}")
+
+
+@pytest.fixture
+def cameras(graph, tmp_path):
+    return Cameras(graph, tmp_path)
+
+
+@pytest.mark.smoke
+def test_paired_frames_become_an_observation_at_policy_resolution(cameras):
+    cameras.start()
+    left_red = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    left_red[:, : WIDTH // 2, 0] = 255
+    info = CameraInfo(height=HEIGHT, width=WIDTH)
+    info.k = [50.0, 0.0, 31.5, 0.0, 50.0, 23.5, 0.0, 0.0, 1.0]
+    info.p = [50.0, 0.0, 31.5, 0.0, 0.0, 50.0, 23.5, 0.0, 0.0, 0.0, 1.0, 0.0]
+    cameras.observe(time.time_ns() - 100 * MS)  # everything is connected from here on
+    cameras.graph.wait_matched(cameras.infos["navigation"])
+    cameras.infos["navigation"].publish(info)
+    before_ns = time.time_ns()
+    stamp = before_ns - 50 * MS
+    seen = cameras.observe(stamp, apart_ns=10 * MS, navigation=left_red)
+
+    assert seen.header.frame_id == "base_link"
+    assert list(seen.camera_names) == ["navigation", "manipulation"]
+    assert [(m.height, m.width, m.encoding) for m in seen.images] == [(SIZE, SIZE, "rgb8")] * 2
+    image = np.frombuffer(seen.images[0].data, np.uint8).reshape(SIZE, SIZE, 3)
+    assert (image[:, : SIZE // 2] == (255, 0, 0)).all()
+    assert not image[:, SIZE // 2 :].any()
+    assert stamp_ns(seen.images[1].header.stamp) - stamp_ns(seen.header.stamp) == 10 * MS
+    # The middle square of the source at half its size, pixel centres at whole numbers.
+    assert seen.camera_infos[0].k[0] == pytest.approx(25.0)
+    assert seen.camera_infos[0].k[2] == pytest.approx(11.5)
+    assert (seen.camera_infos[0].height, seen.camera_infos[0].width) == (SIZE, SIZE)
+    assert not any(seen.camera_infos[1].k)  # none was received
+    assert seen.ages_s[0] - seen.ages_s[1] == pytest.approx(0.01, abs=1e-4)
+    assert 0.0 < seen.ages_s[1] < 20.0
+    assert list(seen.frozen) == [False, False]
+    camera, published = stamp_ns(seen.trace.camera), stamp_ns(seen.trace.observation)
+    assert before_ns < camera <= published < time.time_ns()
+
+
+def test_frames_whose_stamps_differ_too_much_are_never_paired(cameras):
+    cameras.start(pairing_tolerance_s=0.02)
+    start = time.time_ns()
+    first = cameras.observe(start)
+    for k in range(1, 10):
+        cameras.body(start + k * 100 * MS)
+        cameras.pair(start + k * 100 * MS, apart_ns=50 * MS)
+    level, message, _ = cameras.diagnostics.wait(
+        lambda m, v: m.startswith("no frames of"), "a report on the silence"
+    )
+    assert level == DiagnosticStatus.WARN
+    assert "within 0.02 s of each other" in message
+    last = cameras.observe(start + 2000 * MS)
+    between = [
+        stamp_ns(m.header.stamp)
+        for m in cameras.observations.messages
+        if stamp_ns(first.header.stamp) < stamp_ns(m.header.stamp) < stamp_ns(last.header.stamp)
+    ]
+    assert not [stamp for stamp in between if 50 * MS < stamp - start < 1990 * MS]
+
+
+def test_a_camera_that_repeats_its_pixels_is_flagged_until_it_lives_again(cameras):
+    cameras.start(frozen_repeats=3)
+    still = np.full((HEIGHT, WIDTH, 3), 7, np.uint8)
+    start = time.time_ns()
+    flags = []
+    for k in range(6):
+        seen = cameras.observe(start + k * 100 * MS, manipulation=still)
+        flags.append(list(seen.frozen))
+    assert flags[0] == [False, False]
+    assert flags[-1] == [False, True]
+    level, message, _ = cameras.diagnostics.wait(lambda m, v: "frozen" in m, "a report")
+    assert (level, message) == (DiagnosticStatus.ERROR, "frozen camera: manipulation")
+    assert list(cameras.observe(start + 700 * MS).frozen) == [False, False]
+
+
+def test_there_is_no_observation_without_the_body_at_the_time_of_the_frames(cameras):
+    cameras.start()
+    now = time.time_ns()
+    cameras.observe(now)
+    # The last joint states are a second older than these frames, and 0.3 s are allowed.
+    mark = cameras.observations.mark()
+    for camera in cameras.images:
+        cameras.frame(camera, now + 1000 * MS)
+    level, message, _ = cameras.diagnostics.wait(lambda m, v: "joint states" in m, "a report")
+    assert level == DiagnosticStatus.ERROR
+    assert message == "no observation: no joint states at the time of the frames"
+    assert cameras.observations.mark() == mark
+
+
+def test_the_body_is_taken_from_the_time_of_the_oldest_frame(cameras):
+    cameras.start()
+    now = time.time_ns()
+    cameras.observe(now)
+    for k in range(10):
+        cameras.body(now + (100 + 20 * k) * MS)
+    # Once a frame of that time finds the last of them, all have arrived.
+    last = cameras.observe(now + 280 * MS)
+    assert stamp_ns(last.joint_states.header.stamp) >= now + 280 * MS
+    mark = cameras.observations.mark()
+    cameras.pair(now + 161 * MS, apart_ns=24 * MS)
+    seen = cameras.observations.wait(since=mark)
+    assert stamp_ns(seen.joint_states.header.stamp) == now + 160 * MS
+    assert stamp_ns(seen.odometry.header.stamp) == now + 160 * MS
+
+
+def test_what_the_scene_says_is_held_is_in_the_hand(cameras):
+    cameras.start()
+    cameras.graph.wait_matched(cameras.objects)
+    now = time.time_ns()
+    assert not cameras.observe(now).object_in_hand
+    cameras.objects.publish(SceneObjects(objects=[SceneObject(id="mug-1", held=True)]))
+    for k in range(1, 50):
+        if cameras.observe(now + k * 100 * MS).object_in_hand:
+            return
+    pytest.fail("the held object was never in the hand")
+
+
+def test_a_gripper_that_pushes_and_is_not_closed_holds_something_where_no_objects_are_known(
+    graph, tmp_path
+):
+    path = write_profile(tmp_path)
+    signals = yaml.safe_load(path.read_text())["signals"]
+    del signals["objects"]
+    cameras = Cameras(graph, tmp_path, signals=signals)
+    cameras.start(grip_effort_min=5.0)
+    now = time.time_ns()
+    cameras.observe(now)
+    for k, (effort, opening, held) in enumerate(
+        [(-8.0, 0.04, True), (8.0, 0.0, False), (1.0, 0.04, False), (8.0, 0.04, True)], 1
+    ):
+        body = {"effort": effort, "gripper": opening}
+        seen = cameras.observe(now + k * 1000 * MS, body=body)
+        assert seen.object_in_hand == held, (effort, opening)
+
+
+def test_compressed_images_are_taken_too(graph, tmp_path):
+    cameras_ = yaml.safe_load(write_profile(tmp_path).read_text())["cameras"]
+    for camera in cameras_:
+        camera["type"] = "sensor_msgs/msg/CompressedImage"
+    cameras = Cameras(graph, tmp_path, kind=CompressedImage, cameras=cameras_)
+    cameras.start()
+    green = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    green[..., 1] = 200
+    seen = cameras.observe(time.time_ns(), navigation=green)
+    image = np.frombuffer(seen.images[0].data, np.uint8).reshape(SIZE, SIZE, 3)
+    assert (image == (0, 200, 0)).all()
+
+
+def test_an_image_that_cannot_be_read_is_reported_and_survived(cameras):
+    cameras.start()
+    now = time.time_ns()
+    cameras.observe(now)
+    cameras.body(now + 100 * MS)
+    cameras.frame("navigation", now + 100 * MS, encoding="32FC1")
+    cameras.frame("manipulation", now + 100 * MS)
+    level, message, _ = cameras.diagnostics.wait(lambda m, v: "32FC1" in m, "a report")
+    assert level == DiagnosticStatus.ERROR
+    assert message.startswith("no observation: camera 'navigation': encoding '32FC1': expected")
+    cameras.observe(now + 200 * MS)
