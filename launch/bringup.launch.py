@@ -90,7 +90,7 @@ def _node(graph: Graph, spec: NodeSpec, given: dict[str, str]) -> LifecycleNode:
         parameters=[*files, own],
         remappings=list(spec.remappings),
         ros_arguments=["--log-level", given["log_level"]],
-        prefix=f"nice -n {spec.nice}" if spec.nice else None,
+        prefix=f"nice -n {spec.nice}" if spec.nice else None,  # without permission: only a warning
         respawn=spec.respawn and _is_true(given["use_respawn"]),
         respawn_delay=RESPAWN_DELAY_S,
         output="both",

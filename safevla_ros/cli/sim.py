@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from safevla_ros.nodes.run_state import RunState
     from safevla_ros.nodes.supervisor import Supervisor
 
+VIEW_NICE = 5
 FRAME_S = 0.2  # between pictures of the live view
 CONNECT_TIMEOUT_S = 20.0
 RESET_TIMEOUT_S = 30.0
@@ -136,6 +138,7 @@ def _run(graph: Graph, folder: RunFolder, console: Console, *, plain: bool) -> R
     try:
         with graph_errors(), view, Supervisor(graph, folder.logs, report=report) as supervisor:
             supervisor.bring_up()
+            os.nice(VIEW_NICE)  # drawing must not hold up the robot
             operator = Operator(state, context=supervisor.context, namespace=graph.namespace)
             supervisor.add_node(operator)
             watch = _Watch(supervisor, view, state)
@@ -205,16 +208,18 @@ def _episode(operator: Operator, watch: _Watch, folder: RunFolder) -> RunResult:
 
 
 def _report(result: RunResult, folder: RunFolder, console: Console) -> dict[str, Any]:
-    from safevla_ros.assurance.run_report import write_run_report
+    from safevla_ros.assurance.run_report import SUMMARY, write_run_report
     from safevla_ros.bags import BagError
 
     with console.status("writing the report ...") as status:
         try:
-            return write_run_report(
+            write_run_report(
                 folder.bags / result.episode_id,
                 folder.path,
                 progress=lambda what: status.update(f"writing the report: {what} ..."),
             )
+            # As it is written: what is no number is null there.
+            return json.loads((folder.path / SUMMARY).read_text(encoding="utf-8"))
         except BagError as error:
             raise Failure(ExitCode.FAILED, f"no report: {error}") from error
         except KeyboardInterrupt:

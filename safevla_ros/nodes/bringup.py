@@ -23,6 +23,7 @@ from safevla_ros.simulation.scenario import load_scenario
 Value = str | bool | int | float
 
 DEFAULT_SCENARIO = "default"
+SAFETY_NICE = -10
 
 
 class BringupError(ValueError):
@@ -35,7 +36,8 @@ class NodeSpec:
 
     `stage`: configured once every node of the earlier stages is active. `required`: when it exits,
     the graph stops. `respawn`: when it exits, it is started anew and brought back to active.
-    `nice`: scheduling priority, larger is less; the safety nodes run before the rest.
+    `nice`: scheduling priority, larger is less. The safety nodes run before the rest, and where the
+    system permits it before everybody else: a monitor that does not run for 100 ms stops the robot.
     """
 
     name: str
@@ -97,12 +99,13 @@ def describe(options: Options) -> Graph:
         scenario["scenario"] = options.scenario or DEFAULT_SCENARIO
         policy = policy or load_scenario(options.scenario or DEFAULT_SCENARIO).policy
     nodes = [
-        NodeSpec("safety_watchdog", 0, robot | clock, required=True),
+        NodeSpec("safety_watchdog", 0, robot | clock, required=True, nice=SAFETY_NICE),
         NodeSpec(
             "cost_monitor",
             1,
             robot | clock | {"mode": options.mode, "specification": options.specification},
             required=True,
+            nice=SAFETY_NICE,
         ),
         NodeSpec("camera_ingest", 2, robot | clock | _image_size(policy), respawn=True),
         NodeSpec(

@@ -81,7 +81,8 @@ class NodeProcess:
             _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
             if os.getppid() != parent:  # it died before the line above
                 os._exit(1)
-            if nice:
+            # To give way takes no permission; to go first does, and without it nothing changes.
+            with contextlib.suppress(PermissionError):
                 os.nice(nice)
 
         with log.open("ab") as file:
