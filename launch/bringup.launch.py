@@ -7,6 +7,7 @@ transition from configuring to inactive. So somebody who deactivates a node by h
 inactive, and one that was started anew comes back to active.
 """
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -68,12 +69,9 @@ def _bring_up(context: LaunchContext) -> list[Action]:
     _lock.acquire()
     environment = graph_environment(os.environ, simulated=graph.profile.simulated)
     actions: list[Action] = [SetEnvironmentVariable(*item) for item in environment.items()]
-    sequence = _Sequence()
-    for spec in graph.nodes:
-        sequence.add(spec, _node(graph, spec, given))
-    actions += sequence.nodes()
-    if _is_true(given["autostart"]):
-        actions += sequence.handlers()
+    nodes = [(spec, _node(graph, spec, given)) for spec in graph.nodes]
+    actions += [node for _, node in nodes]
+    actions += _Sequence(nodes, autostart=_is_true(given["autostart"])).handlers()
     return actions
 
 
@@ -90,7 +88,6 @@ def _node(graph: Graph, spec: NodeSpec, given: dict[str, str]) -> LifecycleNode:
         parameters=[*files, own],
         remappings=list(spec.remappings),
         ros_arguments=["--log-level", given["log_level"]],
-        prefix=f"nice -n {spec.nice}" if spec.nice else None,  # without permission: only a warning
         respawn=spec.respawn and _is_true(given["use_respawn"]),
         respawn_delay=RESPAWN_DELAY_S,
         output="both",
@@ -100,17 +97,12 @@ def _node(graph: Graph, spec: NodeSpec, given: dict[str, str]) -> LifecycleNode:
 class _Sequence:
     """Brings nodes to active, stage after stage, and ends the launch when a required one exits."""
 
-    def __init__(self) -> None:
-        self._nodes: list[tuple[NodeSpec, LifecycleNode]] = []
+    def __init__(self, nodes: list[tuple[NodeSpec, LifecycleNode]], *, autostart: bool) -> None:
+        self._nodes = nodes
+        self._autostart = autostart
         self._running: set[str] = set()
         self._active: set[str] = set()
         self._were_active: set[str] = set()
-
-    def add(self, spec: NodeSpec, node: LifecycleNode) -> None:
-        self._nodes.append((spec, node))
-
-    def nodes(self) -> list[Action]:
-        return [node for _, node in self._nodes]
 
     def handlers(self) -> list[Action]:
         return [
@@ -122,9 +114,11 @@ class _Sequence:
     def _handlers_of(self, spec: NodeSpec, node: LifecycleNode) -> list:
         def started(event, context) -> list[Action]:
             self._running.add(spec.name)
-            return self._configure(spec, node)
+            with contextlib.suppress(OSError):  # it has gone, or to go first takes a permission
+                os.setpriority(os.PRIO_PROCESS, event.pid, spec.nice)
+            return self._configure(spec, node) if self._autostart else []
 
-        def activated(event, context) -> list[Action]:
+        def activated(context) -> list[Action]:
             self._active.add(spec.name)
             self._were_active.add(spec.name)
             return [
@@ -134,7 +128,7 @@ class _Sequence:
                 for action in self._configure(other, its_node)
             ]
 
-        def refused(event, context) -> list[Action]:
+        def refused(context) -> list[Action]:
             reason = f"{spec.name} refused to configure; its last message above says why"
             if spec.name in self._were_active and not spec.required:
                 return [LogInfo(msg=reason)]
@@ -146,14 +140,19 @@ class _Sequence:
             if context.is_shutdown:
                 return []
             reason = f"{spec.name} exited with code {event.returncode}"
-            if spec.required or spec.name not in self._were_active:
+            if spec.required or (self._autostart and spec.name not in self._were_active):
                 return [EmitEvent(event=Shutdown(reason=reason))]
             return [LogInfo(msg=reason)]
 
-        activate = _change(node, Transition.TRANSITION_ACTIVATE)
-        return [
+        watch = [
             OnProcessStart(target_action=node, on_start=started),
             OnProcessExit(target_action=node, on_exit=exited),
+        ]
+        if not self._autostart:
+            return watch
+        activate = _change(node, Transition.TRANSITION_ACTIVATE)
+        return [
+            *watch,
             OnStateTransition(
                 target_lifecycle_node=node,
                 start_state="configuring",
@@ -164,14 +163,14 @@ class _Sequence:
                 target_lifecycle_node=node,
                 start_state="activating",
                 goal_state="active",
-                entities=[OpaqueFunction(function=lambda context: activated(None, context))],
+                entities=[OpaqueFunction(function=activated)],
             ),
             *(
                 OnStateTransition(
                     target_lifecycle_node=node,
                     start_state=start,
                     goal_state="unconfigured",
-                    entities=[OpaqueFunction(function=lambda context: refused(None, context))],
+                    entities=[OpaqueFunction(function=refused)],
                 )
                 for start in ("configuring", "errorprocessing")
             ),

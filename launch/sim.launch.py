@@ -22,8 +22,14 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 "run", default_value="true", description="Do the scenario's task once, then stop"
             ),
-            DeclareLaunchArgument("scenario", default_value="default"),
-            DeclareLaunchArgument("namespace", default_value=""),
+            DeclareLaunchArgument(
+                "scenario",
+                default_value="default",
+                description="A name under sim/scenarios, or a path to a .yaml file",
+            ),
+            DeclareLaunchArgument(
+                "namespace", default_value="", description="Namespace of all relative names"
+            ),
             IncludeLaunchDescription(
                 PythonLaunchDescriptionSource(bringup), launch_arguments={"robot": "sim"}.items()
             ),

@@ -13,11 +13,13 @@ from collections.abc import Callable
 import rclpy
 from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import GetState
+from rclpy.client import Client
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
 from safevla_ros.nodes.operator import Operator, RunError, RunResult
 from safevla_ros.nodes.run_state import RunState
 
+NEEDED = ("cost_monitor", "sim_robot", "camera_ingest", "training_bridge", "vla_inference")
 PATIENCE_S = 120.0  # for a graph that is still starting
 RETRY_S = 1.0
 ANSWER_S = 10.0
@@ -30,11 +32,12 @@ class _Run:
     def __init__(self, operator: Operator, executor: SingleThreadedExecutor) -> None:
         self._operator = operator
         self._executor = executor
-        self._state = operator.create_client(GetState, "vla_inference/get_state")
+        self._states = [operator.create_client(GetState, f"{name}/get_state") for name in NEEDED]
 
     def carry_out(self) -> RunResult:
         """Raises RunError."""
-        self._wait_for_inference()
+        for client in self._states:
+            self._wait_until_active(client)
         self._wait(self._operator.is_connected, PATIENCE_S, "the graph is not complete")
         answer = self._operator.reset_scenario()
         self._wait(answer.done, ANSWER_S, "sim_robot does not answer")
@@ -53,17 +56,16 @@ class _Run:
         while time.monotonic() < end:
             self._executor.spin_once(timeout_sec=0.2)
 
-    def _wait_for_inference(self) -> None:
-        """Until it is active: a goal that comes earlier is refused."""
+    def _wait_until_active(self, client: Client) -> None:
         end = time.monotonic() + PATIENCE_S
         while time.monotonic() < end:
-            if self._state.service_is_ready():
-                future = self._state.call_async(GetState.Request())
+            if client.service_is_ready():
+                future = client.call_async(GetState.Request())
                 self._executor.spin_until_future_complete(future, RETRY_S)
                 if future.done() and future.result().current_state.id == State.PRIMARY_STATE_ACTIVE:
                     return
             self._executor.spin_once(timeout_sec=0.2)
-        raise RunError(f"vla_inference is not active after {PATIENCE_S:.0f} s")
+        raise RunError(f"{client.srv_name} does not answer `active` after {PATIENCE_S:.0f} s")
 
     def _wait(self, condition: Callable[[], bool], timeout_s: float, otherwise: str) -> None:
         end = time.monotonic() + timeout_s
