@@ -162,11 +162,20 @@ class RunLog:
             return self.episode.ended_ns
         return max(self._stamps(), default=self.begin_ns)
 
+    def within(self, stamp_ns: int) -> bool:
+        """Whether a stamp belongs to the run: to its episode, or to the bag if it has none."""
+        if self.episode is None:
+            return True
+        ended_ns = self.episode.ended_ns
+        return self.episode.started_ns <= stamp_ns and (ended_ns is None or stamp_ns <= ended_ns)
+
     def _stamps(self) -> list[int]:
         stamps = [step.stamp_ns for step in self.steps]
         stamps += [decision.stamp_ns for decision in self.decisions]
         if len(self.path):
             stamps += [int(self.path[0, 0]), int(self.path[-1, 0])]
+        for of_camera in self.camera_stamps.values():
+            stamps += of_camera[:1] + of_camera[-1:]
         return stamps
 
 
@@ -388,13 +397,13 @@ class _Reading:
         source = "localisation" if "localisation" in self._paths else "odometry"
         log.frame = self._frames.get(source, "")
         path = np.array(self._paths.get(source, []), np.float64).reshape(-1, 4)
-        inside = (path[:, 0] >= log.begin_ns) & (path[:, 0] <= log.end_ns)
-        log.path = path[inside] if log.episode is not None else path
-        log.joints = [
-            item
-            for item in log.joints
-            if log.episode is None or log.begin_ns <= item[0] <= log.end_ns
-        ]
+        inside = [log.within(int(stamp)) for stamp in path[:, 0]]
+        log.path = path[inside]
+        log.joints = [item for item in log.joints if log.within(item[0])]
+        log.camera_stamps = {
+            name: [stamp for stamp in stamps if log.within(stamp)]
+            for name, stamps in log.camera_stamps.items()
+        }
         log.phases = [(self._stamp_at(received), phase) for received, phase in self._received]
 
     def _stamp_at(self, received_ns: int) -> int:

@@ -55,7 +55,7 @@ class Shot:
 
 def write_video(bag: Bag, log: RunLog, path: Path) -> None:
     """Write the video. Raises VideoError when the bag has no pictures of the run."""
-    stamps = {name: _inside(log, stamps) for name, stamps in log.camera_stamps.items()}
+    stamps = log.camera_stamps
     if not any(stamps.values()):
         raise VideoError("no video: the bag holds no camera images of the run")
     rate_hz = _rate_hz(stamps)
@@ -102,10 +102,6 @@ def _encode(container: Any, stream: Any, frame: Picture, number: int) -> None:
     container.mux(stream.encode(picture))
 
 
-def _inside(log: RunLog, stamps: list[int]) -> list[int]:
-    return [stamp for stamp in stamps if log.episode is None or log.begin_ns <= stamp <= log.end_ns]
-
-
 def _rate_hz(stamps: dict[str, list[int]]) -> int:
     """Rate of the fastest camera, from the median time between its pictures."""
     periods = [float(np.median(np.diff(times))) for times in stamps.values() if len(times) > 1]
@@ -120,7 +116,7 @@ def _shots(bag: Bag, log: RunLog) -> Iterator[Shot]:
     for raw, message in bag.decoded(names.keys()):
         camera = names[raw.topic]
         stamp = stamp_ns(message.header.stamp)
-        if stamp <= latest[camera] or not _inside(log, [stamp]):
+        if stamp <= latest[camera] or not log.within(stamp):
             continue
         try:
             picture = read_image(message)
