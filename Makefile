@@ -44,10 +44,11 @@ test-system: build  ## the whole graph in simulation
 	@scripts/test.sh "$(VENV)" system -- $(ARGS)
 
 lint: build  ## ruff and mypy
-	@"$(VENV)/bin/ruff" check --quiet .
-	@"$(VENV)/bin/ruff" format --check --quiet . || \
-		{ echo "safevla_ros: $(VENV)/bin/ruff format would change the files above"; exit 1; }
-	@$(if $(TYPED),"$(VENV)/bin/mypy" --no-error-summary $(TYPED))
+	@bin="$(VENV)/bin"; status=0; \
+	"$$bin/ruff" check --quiet . || status=1; \
+	unformatted=$$("$$bin/ruff" format --check --output-format concise . 2>&1) || { echo "$$unformatted"; status=1; }; \
+	$(if $(TYPED),"$$bin/mypy" --no-error-summary $(TYPED) || status=1;) \
+	exit $$status
 
 lock:  ## pin all versions anew in requirements/ (UPGRADE=1: the newest ones)
 	@PYTHON="$(PYTHON)" UPGRADE="$(UPGRADE)" scripts/lock.sh kilted jazzy

@@ -17,8 +17,8 @@ log=$build/log.txt
 stamps=$venv/.safevla
 
 if ! [ -e "$lock" ]; then
-    echo "safevla_ros: no ROS 2 distribution '$distro' here; DISTRO is one of:" \
-        "$(ls requirements | sed -n 's/\.lock$//p' | tr '\n' ' ')" >&2
+    echo "safevla_ros: DISTRO=$distro: expected one of" \
+        "$(cd requirements && echo *.lock | sed 's/\.lock//g')" >&2
     exit 1
 fi
 

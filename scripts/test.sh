@@ -5,7 +5,7 @@
 #
 # A tier is a folder of test/, or several joined by commas.
 set -u
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 venv=$1
 shift
 tiers=
