@@ -7,7 +7,9 @@
   zones.
 
 Not looked at, so not prevented: arm and head against obstacles (a planar scan does not tell how
-high they are), objects that only a camera sees, whatever moves by itself, and dropping things.
+high they are), objects that only a camera sees, whatever moves by itself, and dropping things. Nor
+is a hazard foreseen whose signal is missing: what the robot must not move without is `required` in
+its profile.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ REACTION_S = 0.05
 """From a decision to its effect: one supervision period, transport, and the driver's own cycle."""
 LONGEST_HOLD_S = 2.0
 """A longer command is looked ahead for this long; it is judged anew while it runs."""
-_SAMPLE_S = 0.05
+_SAMPLE_S = 0.08
 _MOST_SAMPLES = 24
 
 
