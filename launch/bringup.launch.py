@@ -33,7 +33,9 @@ from safevla_ros.nodes.bringup import Graph, NodeSpec, Options, describe
 from safevla_ros.nodes.domain import DomainLock, domain_id
 from safevla_ros.nodes.middleware import graph_environment
 
-RESPAWN_DELAY_S = 2.0
+# Longer than the lease in config/fastdds.xml: as long as the process that died looks alive to DDS,
+# the request to configure its successor may be sent to it, and launch_ros sends it once.
+RESPAWN_DELAY_S = 6.0
 
 ARGUMENTS = {
     "robot": ("sim", "Robot profile: a name under config/robots, or a path to a .yaml file"),
