@@ -168,8 +168,10 @@ class VlaInference(GraphNode):
             self.destroy_service(self._load_service)
 
     def last_action(self) -> None:
-        """The episode ends before its node does."""
-        self._end_run()
+        """The episode ends before its node does, and who reads it hears of it."""
+        if self._thread is not None:
+            self._end_run()
+            self._episodes.wait_for_all_acked(Duration(seconds=1))
 
     def _end_run(self) -> None:
         if self._thread is not None:
@@ -374,14 +376,18 @@ def find_policy(name: str, profile: Profile, scenario: str, seed: int) -> Policy
     Raises PolicyError with one sentence. This is the only place where policies may know the
     simulator, and only for a simulated robot.
     """
-    if name and not name.startswith(SCRIPTED):
-        return load_policy(name, profile.roles, seed)
-    if not profile.simulated:
+    if not profile.simulated and (not name or name.startswith(SCRIPTED)):
         raise PolicyError(
             f"policy {name!r}: robot {profile.name!r} is not simulated: expected the name of a "
             "policy or a policy folder, and none of the scripted ones, which use the simulator's "
             "truth"
         )
+    if name.startswith(SCRIPTED) and name.removeprefix(SCRIPTED) not in STYLES:
+        known = ", ".join(SCRIPTED + style for style in STYLES)
+        raise PolicyError(f"policy {name!r}: expected one of {known}")
+    if name and not name.startswith(SCRIPTED):
+        return load_policy(name, profile.roles, seed)
+
     from safevla_ros.simulation.expert import ScriptedExpert
     from safevla_ros.simulation.scenario import ScenarioError, load_scenario
 
@@ -389,14 +395,9 @@ def find_policy(name: str, profile: Profile, scenario: str, seed: int) -> Policy
         loaded = load_scenario(scenario)
     except ScenarioError as error:
         raise PolicyError(str(error)) from error
-    name = name or loaded.policy
-    if not name.startswith(SCRIPTED):
-        return load_policy(name, profile.roles, seed)
-    style = name.removeprefix(SCRIPTED)
-    if style not in STYLES:
-        known = ", ".join(SCRIPTED + known for known in STYLES)
-        raise PolicyError(f"policy {name!r}: expected one of {known}")
-    return ScriptedExpert(loaded, style)
+    if not name:
+        return find_policy(loaded.policy or "scripted-careful", profile, scenario, seed)
+    return ScriptedExpert(loaded, "hurried" if name.endswith("hurried") else "careful")
 
 
 def _between_ms(start: Any, end: Any) -> float:

@@ -1,0 +1,340 @@
+"""The inference node as a process, with the simulated robot and the camera ingest around it."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from action_msgs.msg import GoalStatus
+from simulated import Diagnostics, SimulatedGraph
+
+from safevla_ros.msg import (
+    ActionChunk,
+    CostSpecification,
+    CostTermSpecification,
+    CostVector,
+    Episode,
+    Observation,
+    TermCost,
+)
+from safevla_ros.nodes import topics
+from safevla_ros.policy.baselines import RandomPolicy
+from safevla_ros.robot.action_codec import ACTIONS, TOKENS, EndOfEpisode, decode
+from safevla_ros.robot.messages import joints_from, stamp_ns
+from safevla_ros.robot.profile import load_profile
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "policy"))
+
+import tiny_policy
+
+PROFILE = load_profile("sim")
+
+
+@pytest.fixture
+def simulated(graph, tmp_path):
+    return SimulatedGraph(graph, tmp_path)
+
+
+def states(simulated, episode_id):
+    """The states that an episode went through."""
+    return [message.state for message in simulated.episodes.messages if message.id == episode_id]
+
+
+def random_tokens(seed):
+    """What the random policy will do until it says `end`."""
+    policy, tokens = RandomPolicy(seed), []
+    while not tokens or tokens[-1] != TOKENS["end"]:
+        tokens += policy.act(None).tokens
+    return tokens
+
+
+SEED = next(seed for seed in range(100) if 8 <= len(random_tokens(seed)) <= 10)
+
+
+@pytest.mark.smoke
+def test_one_episode_of_the_random_policy_from_goal_to_verdict(simulated):
+    graph = simulated.graph
+    observations = graph.collect(Observation, topics.OBSERVATION)
+    simulated.bring_up("random", seed=SEED)
+    goal = simulated.send("find the mug", task="find")
+    assert goal.accepted
+    status, result = goal.result()
+    expected = random_tokens(SEED)
+    assert status == GoalStatus.STATUS_SUCCEEDED  # it ran to its end, whatever the outcome
+    assert result.outcome in (Episode.FAILURE, Episode.SUCCESS)
+    assert result.steps == len(expected) - 1  # `end` is no step
+    assert result.reason
+
+    ended = simulated.episodes.wait(lambda m: m.state == Episode.ENDED, what="the end")
+    assert states(simulated, result.episode_id) == [
+        Episode.RUNNING,
+        Episode.ENDING,
+        Episode.ENDED,
+    ]
+    assert (ended.id, ended.outcome, ended.steps) == (
+        result.episode_id,
+        result.outcome,
+        result.steps,
+    )
+    assert ended.end_declared
+    assert (ended.policy_id, ended.instruction, ended.task) == ("random", "find the mug", "find")
+
+    chunks, candidates = simulated.chunks.messages, simulated.candidates.messages
+    assert [token for chunk in chunks for token in chunk.tokens] == expected
+    assert [chunk.chunk_id for chunk in chunks] == list(range(len(chunks)))
+    assert [m.step for m in candidates] == list(range(result.steps))
+    assert {m.source for m in candidates} == {"policy"}
+    by_stamp = {stamp_ns(m.header.stamp): m for m in observations.messages}
+    for chunk, candidate in zip(chunks, candidates, strict=False):
+        # What is sent is what the token means from where the robot was seen to be.
+        seen = by_stamp[stamp_ns(chunk.header.stamp)]
+        command = decode(chunk.tokens[0], joints_from(seen.joint_states), PROFILE)
+        assert candidate.twist.linear.x == command.velocity.x
+        assert candidate.twist.angular.z == command.velocity.yaw
+        assert dict(zip(candidate.joint_names, candidate.joint_positions, strict=True)) == dict(
+            command.joints
+        )
+        assert np.exp(chunk.log_probabilities[0]) == pytest.approx(1 / len(ACTIONS))
+        assert stamp_ns(candidate.header.stamp) >= stamp_ns(chunk.header.stamp)
+        trace = candidate.trace
+        times = [trace.camera, trace.observation, trace.inference_start, trace.inference_end]
+        times = [stamp_ns(time) for time in (*times, trace.candidate)]
+        assert times == sorted(times)
+        assert times[0] > 0
+    for before, after in pairwise(candidates):
+        apart_s = (stamp_ns(after.header.stamp) - stamp_ns(before.header.stamp)) * 1e-9
+        assert apart_s >= PROFILE.step_s
+    for candidate, chunk in zip(candidates, chunks[1:], strict=False):
+        # Each step was chosen from a frame taken after the one before had run.
+        apart_s = (stamp_ns(chunk.header.stamp) - stamp_ns(candidate.header.stamp)) * 1e-9
+        assert apart_s >= PROFILE.step_s - 1e-6
+    assert isinstance(decode(chunks[-1].tokens[0], {}, PROFILE), EndOfEpisode)
+    assert [item.step for item in goal.feedback] == list(range(len(goal.feedback)))
+    assert {item.episode_id for item in goal.feedback} == {result.episode_id}
+
+
+def test_the_scripted_expert_is_given_the_truth_and_succeeds(simulated):
+    simulated.bring_up("scripted-careful", real_time_factor=3.0)
+    goal = simulated.send(**simulated.scenario_goal())
+    status, result = goal.result(deadline_s=90.0)
+    assert (status, result.outcome) == (GoalStatus.STATUS_SUCCEEDED, Episode.SUCCESS), result.reason
+    ended = simulated.episodes.wait(lambda m: m.state == Episode.ENDED, what="the end")
+    assert ended.policy_id == "scripted-careful"
+    assert ended.outcome_reason == result.reason
+    assert all(item.phase for item in goal.feedback)
+
+
+def test_a_target_that_is_not_there_ends_the_episode_with_the_reason(simulated):
+    simulated.bring_up("scripted-careful")
+    status, result = simulated.send("find the unicorn", target_ids=["unicorn-1"]).result()
+    assert (status, result.outcome) == (GoalStatus.STATUS_ABORTED, Episode.ABORTED)
+    assert "unicorn-1" in result.reason
+    assert states(simulated, result.episode_id) == [Episode.RUNNING, Episode.ENDED]
+
+
+def test_one_goal_at_a_time_and_a_cancelled_one_stands_at_once(simulated):
+    diagnostics = Diagnostics(simulated.graph, "vla_inference")
+    simulated.bring_up("random", seed=SEED)
+    first = simulated.send()
+    assert first.accepted
+    sent = simulated.candidates.wait(what="a first step")
+    assert not simulated.send("find the bowl").accepted
+    assert not simulated.send("  ").accepted
+    assert f"goal refused: episode {sent.episode_id} is running" in simulated.inference.output()
+    diagnostics.wait(
+        lambda m, v: sent.episode_id in v.get("last_refused_goal", ""), "the reason for a refusal"
+    )
+    first.cancel()
+    status, result = first.result()
+    assert (status, result.outcome) == (GoalStatus.STATUS_CANCELED, Episode.ABORTED)
+    assert result.reason == "cancelled"
+    simulated.episodes.wait(lambda m: m.state == Episode.ENDED, what="the end")
+    last = simulated.candidates.messages[-1]
+    assert last.step == result.steps - 1  # part of the step that it cuts short
+    assert (last.twist.linear.x, last.twist.angular.z, last.joint_names) == (0.0, 0.0, [])
+
+    second = simulated.send()
+    assert second.accepted
+    simulated.candidates.wait(lambda m: m.episode_id != sent.episode_id, what="a new episode")
+    second.cancel()
+    assert second.result()[1].episode_id != result.episode_id
+
+
+@pytest.mark.parametrize(
+    ("goal", "reason"),
+    [({"max_steps": 3}, "limit"), ({"time_limit_s": 1.2}, "limit")],
+    ids=["steps", "time"],
+)
+def test_the_goals_limits_end_an_episode_and_the_judge_is_asked(simulated, goal, reason):
+    simulated.bring_up("do-nothing")
+    status, result = simulated.send(**goal).result()
+    assert (status, result.outcome) == (GoalStatus.STATUS_SUCCEEDED, Episode.FAILURE)
+    assert reason in result.reason
+    assert result.steps == 3
+    ending = simulated.episodes.wait(lambda m: m.state == Episode.ENDING, what="the wait")
+    assert not ending.end_declared
+    whole_s = 3 * PROFILE.step_s if "max_steps" in goal else goal["time_limit_s"]
+    assert whole_s - 0.01 <= result.duration_s < whole_s + 1.0
+
+
+def test_silent_cameras_end_the_episode_and_a_returning_ingest_serves_the_next(simulated):
+    simulated.bring_up("do-nothing", observation_timeout_s=1.0)
+    goal = simulated.send()
+    simulated.candidates.wait(what="a first step")
+    simulated.ingest.end()
+    status, result = goal.result()
+    assert (status, result.outcome) == (GoalStatus.STATUS_ABORTED, Episode.ABORTED)
+    assert result.reason.startswith("no observation for 1.")
+    assert "camera_ingest" in result.reason
+
+    simulated.start_ingest()
+    assert simulated.send(max_steps=2).result()[1].steps == 2
+
+
+def test_an_ingest_that_restarts_in_time_is_waited_for(simulated):
+    simulated.bring_up("do-nothing", observation_timeout_s=60.0)
+    goal = simulated.send(max_steps=12)
+    simulated.candidates.wait(what="a first step")
+    simulated.ingest.send(signal.SIGKILL)
+    simulated.ingest.wait_exit()
+    # Under another name: the services of one that was killed look alive for a while.
+    simulated.start_ingest(name="camera_ingest_again")
+    status, result = goal.result()
+    assert (status, result.steps) == (GoalStatus.STATUS_SUCCEEDED, 12)
+
+
+def test_frozen_cameras_are_as_good_as_none(simulated):
+    observations = simulated.graph.node.create_publisher(
+        Observation, topics.OBSERVATION, topics.reliable()
+    )
+    simulated.start_robot()
+    simulated.start_inference("do-nothing", observation_timeout_s=1.0)
+    simulated.graph.wait_matched(observations)
+    goal = simulated.send()
+    observations.publish(Observation(camera_names=["navigation"], frozen=[True]))
+    _, result = goal.result()
+    assert result.outcome == Episode.ABORTED
+    assert result.reason.endswith("frozen camera: navigation")
+    assert not simulated.candidates.messages
+
+
+def test_a_learned_policy_runs_from_its_file(simulated, tmp_path):
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    tiny_policy.write(folder, data=tiny_policy.graph(size=32), image_height=32, image_width=32)
+    simulated.start_robot(real_time_factor=2.0)
+    simulated.start_ingest(image_height=32, image_width=32)
+    simulated.start_inference(folder)
+    _, result = simulated.send(max_steps=4).result()
+    assert result.steps == 4
+    chunks = simulated.chunks.messages
+    assert [len(chunk.tokens) for chunk in chunks] == [2, 2]  # two steps from each frame
+    assert [chunk.first_step for chunk in chunks] == [0, 2]
+    assert {chunk.representation for chunk in chunks} == {ActionChunk.TOKEN}
+    assert len(chunks[0].data) == 2 * len(chunks[0].names)
+    assert len(chunks[0].log_probabilities) == 2
+    ended = simulated.episodes.wait(lambda m: m.state == Episode.ENDED, what="the end")
+    assert (ended.policy_id, len(ended.policy_sha256)) == ("tiny", 64)
+
+
+def test_images_of_another_size_than_the_policys_end_the_episode(simulated, tmp_path):
+    simulated.start_robot(real_time_factor=2.0)
+    simulated.start_ingest(image_height=32, image_width=32)
+    simulated.start_inference(tiny_policy.write(tmp_path), observation_timeout_s=1.0)
+    _, result = simulated.send().result()
+    assert result.outcome == Episode.ABORTED
+    assert "policy 'tiny' takes images of 8x8" in result.reason
+    assert "(32, 32)" in result.reason
+
+
+def test_a_policy_file_that_was_cut_short_keeps_the_node_unconfigured(simulated, tmp_path):
+    folder = tiny_policy.write(tmp_path)
+    data = (tmp_path / "policy.onnx").read_bytes()
+    (tmp_path / "policy.onnx").write_bytes(data[: len(data) // 2])
+    node = simulated.graph.start("vla_inference", robot="sim", policy=folder)
+    assert not node.change("configure")
+    assert "cannot configure: " in node.output()
+    assert "the file is cut short or another one" in node.output()
+    assert "Traceback" not in node.output()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "sentence"),
+    [
+        ({"policy": "no-such-policy"}, "policy 'no-such-policy': expected one of"),
+        ({"policy": "scripted-reckless"}, "expected one of scripted-careful, scripted-hurried"),
+        ({"policy": "scripted-careful", "robot": "generic"}, "'generic' is not simulated"),
+        ({"policy": "", "scenario": "no-such-scenario"}, "scenario 'no-such-scenario'"),
+    ],
+)
+def test_a_policy_that_cannot_be_had_is_refused_with_one_sentence(graph, parameters, sentence):
+    node = graph.start("vla_inference", **({"robot": "sim"} | parameters))
+    assert not node.change("configure")
+    assert sentence in node.output()
+    assert "Traceback" not in node.output()
+
+
+def test_another_policy_is_loaded_for_the_next_episode_and_a_bad_one_changes_nothing(simulated):
+    simulated.bring_up("do-nothing", seed=SEED)
+    goal = simulated.send(max_steps=8)
+    simulated.candidates.wait(what="a first step")
+    refused = simulated.load("no-such-policy")
+    assert not refused.success
+    assert "expected one of" in refused.message
+    loaded = simulated.load("random")
+    assert (loaded.success, loaded.policy_id) == (True, "random")
+    _, result = goal.result()
+    assert result.steps == 8
+    assert {m.policy_id for m in simulated.chunks.messages} == {"do-nothing"}
+    _, result = simulated.send(max_steps=1).result()
+    running = simulated.episodes.wait(lambda m: m.id == result.episode_id, what="an episode")
+    assert running.policy_id == "random"
+
+
+def test_the_policy_is_told_what_is_left_of_the_budgets(simulated):
+    node = simulated.graph.node
+    specification = node.create_publisher(
+        CostSpecification, topics.COST_SPECIFICATION, topics.latched()
+    )
+    costs = node.create_publisher(CostVector, topics.COST_VECTOR, topics.reliable())
+    terms = [
+        CostTermSpecification(name="collision", budget=5.0),
+        CostTermSpecification(name="drop", budget=float("nan")),
+    ]
+    specification.publish(CostSpecification(terms=terms))
+    simulated.bring_up("do-nothing")
+    simulated.graph.wait_matched(costs)
+    goal = simulated.send()
+    budgets = simulated.chunks.wait(
+        lambda m: list(m.budget_terms) == ["collision"], what="a chunk with budgets"
+    )
+    assert list(budgets.budget_remaining) == [5.0]
+    left = [TermCost(name="collision", remaining=3.0), TermCost(name="drop", remaining=np.nan)]
+    costs.publish(CostVector(episode_id="another", terms=[TermCost(name="drop", remaining=1.0)]))
+    costs.publish(CostVector(episode_id=budgets.episode_id, terms=left))
+    told = simulated.chunks.wait(
+        lambda m: list(m.budget_remaining) != [5.0], what="a chunk after a cost"
+    )
+    assert (list(told.budget_terms), list(told.budget_remaining)) == (["collision"], [3.0])
+    goal.cancel()
+
+
+def test_latency_is_reported_and_the_episode_ends_before_its_node(simulated):
+    diagnostics = Diagnostics(simulated.graph, "vla_inference")
+    simulated.bring_up("do-nothing")
+    simulated.send()
+    _, _, values = diagnostics.wait(
+        lambda m, v: "camera_to_candidate_ms.p50" in v, "latency on /diagnostics"
+    )
+    p50, p95, p99 = (float(values[f"camera_to_candidate_ms.p{p}"]) for p in (50, 95, 99))
+    assert 0.0 < p50 <= p95 <= p99 < 1000.0
+    assert float(values["inference_ms.p50"]) < p50
+    simulated.inference.send(signal.SIGINT)
+    assert simulated.inference.wait_exit() == 0
+    ended = simulated.episodes.wait(lambda m: m.state == Episode.ENDED, what="the end")
+    assert (ended.outcome, ended.outcome_reason) == (Episode.ABORTED, "the inference node stops")
+    assert "Traceback" not in simulated.inference.output()
