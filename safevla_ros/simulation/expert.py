@@ -21,17 +21,14 @@ from safevla_ros.robot.profile import load_profile
 from safevla_ros.robot.state import SceneObject, Vector3
 from safevla_ros.simulation import reach
 from safevla_ros.simulation.home import eye_at, generate_home
-from safevla_ros.simulation.navigation import Manners, Navigator
+from safevla_ros.simulation.navigation import CAREFUL, HURRIED, Manners, Navigator
 from safevla_ros.simulation.reach import Standoff, facing_yaw, standoffs
 from safevla_ros.simulation.scenario import Scenario
 from safevla_ros.simulation.skills import Script, Skills
 
 Style = Literal["careful", "hurried"]
 
-MANNERS: dict[str, Manners] = {
-    "careful": Manners(clearance=0.05, comfort=0.30, price=8.0, keeps_out_of_zones=True),
-    "hurried": Manners(clearance=-0.02, comfort=0.0, price=0.0, keeps_out_of_zones=False),
-}
+MANNERS: dict[str, Manners] = {"careful": CAREFUL, "hurried": HURRIED}
 
 ATTEMPTS = 4
 """Tries of one part of a task before it is given up."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from shapely.geometry import Point, Polygon
@@ -41,6 +41,11 @@ class Manners:
     keeps_out_of_zones: bool
 
 
+CAREFUL = Manners(clearance=0.05, comfort=0.30, price=8.0, keeps_out_of_zones=True)
+HURRIED = Manners(clearance=-0.02, comfort=0.0, price=0.0, keeps_out_of_zones=False)
+MOST_CLEARANCE_M = 0.10
+
+
 class Navigator:
     """Plans on a floor plan to which it adds what it learns on the way."""
 
@@ -59,10 +64,22 @@ class Navigator:
             zone.contains(Point(float(p[0]), float(p[1]))) for zone in self._zones for p in points
         )
 
-    def mark_ahead(self, at: Place, sign: float = 1.0) -> None:
+    def take_care(self) -> bool:
+        """Keep more distance from now on; false when it keeps all that it can already."""
+        manners = self._manners
+        if manners.clearance >= MOST_CLEARANCE_M:
+            return False
+        self._manners = replace(
+            CAREFUL,
+            clearance=max(manners.clearance + 0.03, CAREFUL.clearance),
+            keeps_out_of_zones=manners.keeps_out_of_zones,
+        )
+        return True
+
+    def mark_ahead(self, at: Place) -> None:
         """Something stopped the robot here: plan around it from now on."""
-        x = at.x + sign * MARK_AHEAD_M * math.cos(at.yaw)
-        y = at.y + sign * MARK_AHEAD_M * math.sin(at.yaw)
+        x = at.x + MARK_AHEAD_M * math.cos(at.yaw)
+        y = at.y + MARK_AHEAD_M * math.sin(at.yaw)
         self._marks.append((x, y, MARK_RADIUS_M))
         self._redraw()
 
@@ -132,7 +149,7 @@ class Navigator:
         return aim
 
     def _is_free(self, at: Place, to: tuple[float, float], radius: float) -> bool:
-        least = radius + self._manners.clearance - 0.02
+        least = radius + self._manners.clearance
         steps = max(int(math.hypot(to[0] - at.x, to[1] - at.y) / 0.05), 1)
         return all(
             self.grid.clearance_at(

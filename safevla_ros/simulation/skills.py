@@ -25,6 +25,7 @@ from safevla_ros.simulation.solids import Solids, wrap_angle
 Script = Generator[str, None, bool]
 
 REPLANS = 30
+SAME_PLACE_M = 0.08
 TIGHT_M = 0.05
 """How much narrower than it likes the way may be when there is no other."""
 STALLS = 2
@@ -105,6 +106,7 @@ class Skills:
 
     def travel(self, goals: Callable[[], list[Standoff]], radius: float) -> Script:
         """Drive to the cheapest of the goals, around whatever stops the robot."""
+        stopped_at: Place | None = None
         for _ in range(REPLANS):
             wanted = goals()
             path = self._way(wanted, radius) or self._way(wanted, radius - TIGHT_M)
@@ -118,8 +120,22 @@ class Skills:
                 before = self.at
                 yield motion
                 stalls = stalls + 1 if self._stalled(before, motion) else 0
-            yield from self._back_off(motion)
+            again = stopped_at is not None and _apart(self.at, stopped_at) < SAME_PLACE_M
+            stopped_at = self.at
+            if motion != "move_ahead" or again:
+                yield from self._make_room()
+            elif not self.navigator.take_care():
+                self.navigator.mark_ahead(self.at)
         return False
+
+    def _make_room(self) -> Script:
+        """Where neither the way ahead nor a turn is possible: back, or forth."""
+        before = self.at
+        yield "move_back"
+        if self._stalled(before, "move_back"):
+            self.navigator.mark_ahead(self.at)
+            yield "rotate_left"
+        return True
 
     def _way(self, goals: list[Standoff], radius: float) -> list[tuple[float, float]]:
         """Points to drive along to the cheapest of the goals; empty when none can be reached."""
@@ -128,24 +144,13 @@ class Skills:
         best = min(cells, key=lambda cell: float(routes.costs[cell]), default=None)
         return routes.path(best) if best is not None else []
 
-    def _back_off(self, motion: str) -> Script:
-        """After a stall: remember what is ahead, or make room to turn."""
-        if motion == "move_ahead":
-            self.navigator.mark_ahead(self.at)
-            return True
-        before = self.at
-        yield "move_back"
-        if self._stalled(before, "move_back"):
-            yield "move_ahead"
-        return True
-
     def _stalled(self, before: Place, motion: str) -> bool:
         if motion.startswith("rotate"):
             wanted = math.radians(6.0 if motion.endswith("small") else 30.0)
             done = abs(wrap_angle(self.at.yaw - before.yaw))
         else:
             wanted = 0.20
-            done = math.hypot(self.at.x - before.x, self.at.y - before.y)
+            done = _apart(self.at, before)
         return done < EFFECT * wanted
 
     def face(self, yaw: Callable[[], float], tolerance: float) -> Script:
@@ -243,3 +248,7 @@ class Skills:
             if not self.holding and self.joints["gripper"] > 0.06:
                 return True
         return not self.holding
+
+
+def _apart(a: Place, b: Place) -> float:
+    return math.hypot(a.x - b.x, a.y - b.y)
