@@ -219,6 +219,7 @@ class SimRobot(GraphNode):
             return
         asked, reached = self._factor, self._pace.reached()
         self.diagnostics.values["scenario"] = self._simulation.scenario.name
+        self.diagnostics.values["seed"] = self._simulation.scenario.seed
         self.diagnostics.values["real_time_factor"] = f"{reached:.2f}"
         self.diagnostics.values["tick_ms_p99"] = f"{self._pace.busy_ms(99):.1f}"
         level = Diagnostics.OK if reached >= 0.95 * asked else Diagnostics.WARN
