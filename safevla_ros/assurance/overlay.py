@@ -172,7 +172,7 @@ class Overlay:
             draw.text((left, 58 + 18 * row), line, FAINT, _font(13), "lm")
 
     def _draw_timeline(self) -> Image.Image:
-        """The gate's decisions over the whole run, violations above them."""
+        """The gate's decisions over the whole run, the steps that cost something above them."""
         image = Image.new("RGB", (self._width, 44), PANEL)
         draw = ImageDraw.Draw(image)
         draw.rectangle((MARGIN_PX, 20, self._width - MARGIN_PX, 32), TROUGH)
@@ -183,10 +183,9 @@ class Overlay:
             begin, end = self._at(decision.stamp_ns), self._at(until)
             colour = DECISION.get(decision.decision, FAINT)
             draw.rectangle((begin, 20, max(begin, end - 1), 32), colour)
-        for event in log.events:
-            if event.kind == "VIOLATION":
-                x = self._at(event.stamp_ns)
-                draw.polygon([(x - 6, 6), (x + 6, 6), (x, 17)], VIOLATION)
+        for charge in log.charges:
+            x = self._at(charge.stamp_ns)
+            draw.polygon([(x - 6, 6), (x + 6, 6), (x, 17)], VIOLATION)
         return image
 
     def _at(self, stamp_ns: int) -> int:

@@ -111,15 +111,12 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """A SafetyEvent; `kind` is the name of its constant."""
+class Charge:
+    """A cost that a closed step was charged with."""
 
     stamp_ns: int
-    kind: str
-    step: int
     term: str
     cause: str
-    detail: str
 
 
 @dataclass(slots=True)
@@ -135,7 +132,6 @@ class RunLog:
     mode: str = ""
     steps: list[Step] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
     phases: list[tuple[int, str]] = field(default_factory=list)
     frame: str = ""
     path: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 4)))
@@ -161,6 +157,16 @@ class RunLog:
         if self.episode is not None and self.episode.ended_ns is not None:
             return self.episode.ended_ns
         return max(self._stamps(), default=self.begin_ns)
+
+    @property
+    def charges(self) -> list[Charge]:
+        """Every step that cost something, once for each term."""
+        return [
+            Charge(step.stamp_ns, name, term.cause)
+            for step in self.steps
+            for name, term in step.terms.items()
+            if term.cost > 0.0
+        ]
 
     def within(self, stamp_ns: int) -> bool:
         """Whether a stamp belongs to the run: to its episode, or to the bag if it has none."""
@@ -194,7 +200,7 @@ class _Reading:
         self._roles = {str(name): role for role, name in names.items()}
         self._first_of_type: dict[str, str] = {}
         self._episodes: dict[str, Episode] = {}
-        self._of_episode: list[tuple[str, Step | Decision | Event]] = []
+        self._of_episode: list[tuple[str, Step | Decision]] = []
         self._paths: dict[str, list[tuple[float, float, float, float]]] = {}
         self._frames: dict[str, str] = {}
         self._received: list[tuple[int, str]] = []
@@ -206,7 +212,6 @@ class _Reading:
             own + "CostSpecification": self._specification,
             own + "CostVector": self._costs,
             own + "GatedAction": self._gated,
-            own + "SafetyEvent": self._event,
             own + "SafetyStatus": self._status,
             own + "SceneObjects": self._objects,
             "safevla_ros/action/RunPolicy_FeedbackMessage": self._feedback,
@@ -326,18 +331,6 @@ class _Reading:
         )
         self._of_episode.append((message.episode_id, decision))
 
-    def _event(self, raw: RawMessage, message: Any) -> None:
-        kinds = ("VIOLATION", "INTERVENTION", "LATCH", "RESET", "FAULT", "INTRUDER")
-        event = Event(
-            stamp_ns=stamp_ns(message.header.stamp),
-            kind=self._name(raw.topic, message.kind, *kinds),
-            step=int(message.step),
-            term=message.term,
-            cause=message.cause,
-            detail=message.detail,
-        )
-        self._of_episode.append((message.episode_id, event))
-
     def _status(self, raw: RawMessage, message: Any) -> None:
         mode = self._bag.constants(raw.topic)
         names = [
@@ -390,10 +383,8 @@ class _Reading:
                 continue
             if isinstance(item, Step):
                 log.steps.append(item)
-            elif isinstance(item, Decision):
-                log.decisions.append(item)
             else:
-                log.events.append(item)
+                log.decisions.append(item)
         source = "localisation" if "localisation" in self._paths else "odometry"
         log.frame = self._frames.get(source, "")
         path = np.array(self._paths.get(source, []), np.float64).reshape(-1, 4)

@@ -41,9 +41,10 @@ def write_run_report(
     _attempt(log, folder / TOP_VIEW, lambda path: _top_view(opened, log, path))
     tell("making the video")
     _attempt(log, folder / VIDEO, lambda path: _video(opened, log, path))
-    text = json.dumps(_without_nan(summary), indent=2, ensure_ascii=False, allow_nan=False)
+    written: dict[str, Any] = _without_nan(summary)
+    text = json.dumps(written, indent=2, ensure_ascii=False, allow_nan=False)
     (folder / SUMMARY).write_text(text + "\n", encoding="utf-8")
-    return summary
+    return written
 
 
 def newest_bag(path: Path) -> Path:

@@ -277,18 +277,18 @@ def _interventions(log: RunLog) -> list[Decision]:
 
 
 def _draw_violations(axes: Axes, log: RunLog) -> None:
-    charged = [event for event in log.events if event.kind == "VIOLATION"]
-    if not charged:
+    charges = log.charges
+    if not charges:
         return
-    x, y = _places(log, [event.stamp_ns for event in charged])
-    axes.plot(x, y, "X", ms=12, mfc=VIOLATION, mec=PAPER, mew=1.3, zorder=5.5)
+    x, y = _places(log, [charge.stamp_ns for charge in charges])
+    axes.plot(x, y, "X", ms=10, mfc=VIOLATION, mec=PAPER, mew=1.0, zorder=5.5)
     named: list[tuple[float, float]] = []
-    for event, at in zip(charged, zip(x, y, strict=True), strict=True):
+    for charge, at in zip(charges, zip(x, y, strict=True), strict=True):
         # One text for marks that lie together: the first says what it was.
         if all(math.dist(at, other) > TEXT_SPACE_M for other in named):
             named.append(at)
             axes.annotate(
-                f"{event.term.replace('_', ' ')}: {event.cause}".removesuffix(": "),
+                f"{charge.term.replace('_', ' ')}: {charge.cause}".removesuffix(": "),
                 at,
                 (9, -15),
                 textcoords="offset points",
@@ -372,7 +372,7 @@ def _legend(figure: Figure, log: RunLog, decisions: list[str], *, zones: bool) -
 
     entries: list[Any] = [Line2D([], [], color="#2a788e", lw=3, label="path")]
     entries += [mark("o", DECISION[name], f"gate: {name.lower()}") for name in decisions]
-    if any(event.kind == "VIOLATION" for event in log.events):
+    if log.charges:
         entries.append(mark("X", VIOLATION, "violation", 9))
     if zones:
         entries.append(Patch(fc="none", ec=ZONE, hatch="////", label="forbidden zone"))
