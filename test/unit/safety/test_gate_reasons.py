@@ -365,6 +365,9 @@ def test_a_violation_with_response_stop_stops_at_once_and_the_next_candidate_mov
     gate.set_margins([live("collision", -0.5)])  # still touching, answered already
     gate.set_charged(charged("collision"))
     assert propose(candidate(time_s=T0 + 0.2)).decision is Decision.PASS
+    gate.set_margins([live("collision", -0.5)])
+    gate.set_charged(charged("collision"))
+    assert supervise(T0 + 0.3).decision is Decision.PASS
     supervise(T0 + 0.9)
     gate.set_margins([live("collision", -0.5)])  # flickers
     assert propose(candidate(time_s=T0 + 1.8)).decision is Decision.PASS

@@ -130,6 +130,34 @@ def test_a_post_that_appears_in_front_of_a_moving_robot_stops_it(drive):
     assert robot.closest_m >= FOOTPRINT_M
 
 
+def test_what_appears_while_a_command_runs_stops_it_before_the_next_one(drive):
+    robot = drive()
+    now_ns = round(robot.time_s * NANOSECONDS)
+    ahead = Proposal("policy", now_ns, Command(BaseVelocity(x=0.4), duration_s=0.5))
+    assert robot.gate.propose(ahead, robot.state(), now_ns, 1.0).decision is Decision.PASS
+    robot.world = {"obstacles": line(0.29, -0.02, 0.29, 0.02)}
+    verdict = robot.gate.supervise(robot.state(), now_ns + 20_000_000, 1.0)
+    assert (verdict.decision, verdict.reason) == (Decision.HALT, Reason.PREDICTED)
+    assert verdict.changed
+
+
+def test_creeping_towards_a_wall_within_the_clearance_is_held_back(drive):
+    robot = drive(obstacles=line(0.27, -1.0, 0.27, 1.0))
+    creep = Command(BaseVelocity(x=0.0015), duration_s=0.5)
+    assert robot.step(creep).verdicts[0].decision is Decision.HALT
+
+
+def test_a_command_that_is_cut_twice_says_how_much_is_left_of_the_whole(drive):
+    robot = drive(obstacles=line(0.45, -1.0, 0.45, 1.0))
+    now_ns = round(robot.time_s * NANOSECONDS)
+    robot.gate.propose(Proposal("policy", now_ns, STEP_AHEAD), robot.state(), now_ns, 1.0)
+    robot.world = {"obstacles": line(0.4, -1.0, 0.4, 1.0)}
+    verdict = robot.gate.supervise(robot.state(), now_ns + 20_000_000, 1.0)
+    share = verdict.command.velocity.x / 0.4
+    assert 0.0 < share < 0.75
+    assert f"{100 * share:.0f} % of the command" in verdict.detail
+
+
 def test_a_zone_is_not_entered_however_long_it_is_tried(drive):
     robot = drive(zones=[STAIRS])
     for _ in range(10):
