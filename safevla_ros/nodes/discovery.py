@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from safevla_ros.nodes.graph_check import Finding, GraphCheck
+from safevla_ros.nodes.middleware import graph_environment
 from safevla_ros.robot.profile import Profile
 
 DISCOVERY_S = 1.5  # a newcomer is answered at once, but by processes that may be busy
@@ -21,6 +23,8 @@ DISCOVERY_S = 1.5  # a newcomer is answered at once, but by processes that may b
 @contextmanager
 def _onlooker(namespace: str = "") -> Iterator[Node]:
     """A node for as long as the block lasts."""
+    # The shipped profile for this process too: it announces itself often enough to be answered soon.
+    os.environ.update(graph_environment(os.environ, simulated=False))
     context = Context()
     rclpy.init(args=[], context=context, signal_handler_options=SignalHandlerOptions.NO)
     try:

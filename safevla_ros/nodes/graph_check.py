@@ -15,7 +15,6 @@ Nothing is commanded and no service is called. Every entry of the profile gets a
 
 from __future__ import annotations
 
-import importlib
 import math
 import time
 from collections.abc import Iterator
@@ -28,6 +27,8 @@ from rclpy.subscription import Subscription
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from safevla_ros.nodes import topics
+from safevla_ros.nodes.lifecycle import ConfigurationError
+from safevla_ros.nodes.message_types import message_type
 from safevla_ros.robot.messages import stamp_ns
 from safevla_ros.robot.profile import Profile, ProfileError, urdf_path
 from safevla_ros.robot.state import NANOSECONDS
@@ -96,7 +97,7 @@ class GraphCheck:
     def listen_s(self) -> float:
         """Long enough for discovery and for one message of everything that may not be silent."""
         ages = [expected.max_age_s for expected in self._topics_read() if expected.required]
-        return 2.0 + min(max(ages, default=1.0), 5.0)
+        return 3.0 + min(max(ages, default=1.0), 5.0)
 
     def findings(self) -> list[Finding]:
         """A finding for each entry, in the profile's order."""
@@ -147,9 +148,9 @@ class GraphCheck:
     def _listen(self, expected: Expected) -> _Heard:
         heard = _Heard()
         try:
-            message_type = _message_type(expected.type)
-        except (ImportError, AttributeError):
-            heard.why_not = f"package {expected.type.split('/')[0]} is not installed here"
+            kind = message_type(expected.type)
+        except ConfigurationError as error:
+            heard.why_not = str(error)
             return heard
 
         def on_message(message: Any) -> None:
@@ -160,7 +161,7 @@ class GraphCheck:
                 heard.stamp_age_s = (now_ns - stamp_ns(message.header.stamp)) / NANOSECONDS
 
         heard.subscription = self.node.create_subscription(
-            message_type, expected.topic, on_message, self._qos(expected)
+            kind, expected.topic, on_message, self._qos(expected)
         )
         return heard
 
@@ -243,7 +244,7 @@ class GraphCheck:
         for publisher in self.node.get_publishers_info_by_topic(topic):
             if publisher.node_name not in OURS:
                 text = f"{_who(publisher)} publishes final commands; only the monitor may"
-                yield Finding(key, topic, "intruder", text)
+                yield Finding(f"{key}.publishers", topic, "intruder", text)
 
     def _service(self, key: str, service: str, kind: str, shown: str) -> Finding:
         full_name = self.node.resolve_service_name(service)
@@ -259,12 +260,6 @@ class GraphCheck:
             return Finding("urdf", self.profile.urdf, "ok", str(urdf_path(self.profile)))
         except ProfileError as error:
             return Finding("urdf", self.profile.urdf, "missing", str(error))
-
-
-def _message_type(name: str) -> type:
-    package, kind, message = name.split("/")
-    found: type = getattr(importlib.import_module(f"{package}.{kind}"), message)
-    return found
 
 
 def _who(endpoint: TopicEndpointInfo) -> str:

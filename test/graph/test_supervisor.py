@@ -195,9 +195,8 @@ def test_processes_end_with_a_supervisor_that_is_killed(tmp_path):
 def test_a_second_graph_on_the_domain_is_refused(tmp_path):
     stage = Stage(tmp_path)
     second = stage.supervisor()
-    with stage.supervisor():
-        with pytest.raises(DomainError, match="another graph runs on ROS domain"):
-            second.__enter__()
+    with stage.supervisor(), pytest.raises(DomainError, match="another graph runs on ROS domain"):
+        second.__enter__()
 
 
 def test_a_graph_that_somebody_else_started_is_found_before_anything_is_configured(tmp_path):
@@ -206,9 +205,9 @@ def test_a_graph_that_somebody_else_started_is_found_before_anything_is_configur
         [str(stage.programs / "cost_monitor"), "--ros-args", "-r", "__node:=cost_monitor"]
     )
     try:
-        with stage.supervisor() as supervisor:
-            with pytest.raises(DomainError, match="a node /cost_monitor already runs"):
-                supervisor.bring_up()
+        already = pytest.raises(DomainError, match="a node /cost_monitor already runs")
+        with stage.supervisor() as supervisor, already:
+            supervisor.bring_up()
         assert {state for _, state in stage.happenings()} <= {"left"}
     finally:
         other.terminate()
