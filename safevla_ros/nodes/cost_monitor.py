@@ -47,6 +47,7 @@ from safevla_ros.nodes.lifecycle import (
 )
 from safevla_ros.nodes.message_types import message_type
 from safevla_ros.nodes.monitor_reports import MonitorReports
+from safevla_ros.nodes.priority import raise_priority
 from safevla_ros.nodes.robot_signals import RobotSignals
 from safevla_ros.robot.action_codec import opens_gripper
 from safevla_ros.robot.kinematics import Kinematics, KinematicsError
@@ -70,7 +71,7 @@ RESET_COOLDOWN_S = 1.0
 """A stop must be this old before it can be reset: nobody looks at the robot in less."""
 WATCHDOG_RELEASE_S = 0.5
 """After a reset the watchdog may take this long to release its own stop."""
-WATCHDOG_WAIT_S = 2.0
+WATCHDOG_WAIT_S = 5.0
 """How long activation waits for the watchdog's heartbeat to be discovered."""
 NEVER_S = float("-inf")
 
@@ -78,8 +79,9 @@ NEVER_S = float("-inf")
 class CostMonitor(GraphNode):
     """See the module's docstring."""
 
-    def __init__(self) -> None:
+    def __init__(self, scheduling: str) -> None:
         super().__init__("cost_monitor")
+        self._scheduling = scheduling
         self.declare("mode", "", "shadow, observe or enforce; empty: the profile's")
         self.declare(
             "specification",
@@ -228,7 +230,7 @@ class CostMonitor(GraphNode):
         if chunk != self._chunk:
             self._chunk = chunk
             self._latency.add(trace)
-        self._note(verdict)
+        self._note(verdict, arrived=True)
 
     def _tick(self) -> None:
         now_s = time.monotonic()
@@ -249,7 +251,7 @@ class CostMonitor(GraphNode):
         if verdict.changed and verdict.proposal is not None:
             proposed = self._proposed[verdict.proposal.source]
             self._reports.gated(verdict, proposed, LatencyTrace(), now_ns)
-        self._note(verdict)
+        self._note(verdict, arrived=False)
 
     def _carry_out(self, verdict: Verdict, decided_s: float) -> None:
         """Publish what was decided, unless this process was paused since."""
@@ -354,12 +356,12 @@ class CostMonitor(GraphNode):
         self._reports.step(costs)
         self._gate.set_charged(costs)
 
-    def _note(self, verdict: Verdict) -> None:
+    def _note(self, verdict: Verdict, *, arrived: bool) -> None:
         if not self._gate.latched:
             self._latched_s = NEVER_S
         elif self._latched_s == NEVER_S:
             self._latched_s = time.monotonic()
-        if self._reports.note(verdict, latched=self._gate.latched):
+        if self._reports.note(verdict, arrived=arrived, latched=self._gate.latched):
             self._publish_status()
 
     def _publish_status(self) -> None:
@@ -382,6 +384,7 @@ class CostMonitor(GraphNode):
         if self._final is None:
             return
         self.diagnostics.values = {
+            "scheduling": self._scheduling,
             "mode": self._mode,
             "malformed_messages": sum(self._signals.malformed.values()),
             **self._latency.percentiles(),
@@ -393,4 +396,5 @@ class CostMonitor(GraphNode):
 
 def main(args: Sequence[str] | None = None) -> int:
     """Entry point of the executable."""
-    return spin(CostMonitor, "events", args)
+    scheduling = raise_priority()
+    return spin(lambda: CostMonitor(scheduling), "events", args)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from safevla_ros.nodes.lifecycle import GraphNode
 from safevla_ros.robot.profile import Profile
 
 ALLOWED = ("cost_monitor", "safety_watchdog")
 UNKNOWN = "_NODE_NAME_UNKNOWN_"
 """What rclpy calls a node whose name has not been discovered yet."""
+LOOKS = 5
+"""A publisher without a name counts from so many looks on: names are discovered after publishers,
+and much later on a busy machine. Who is not a ROS node never has one."""
 
 
 class FinalTopics:
@@ -16,25 +21,25 @@ class FinalTopics:
     def __init__(self, node: GraphNode, profile: Profile) -> None:
         self._node = node
         self._topics = tuple(profile.outputs.final_topics())
-        self._unnamed: set[tuple[str, tuple[int, ...]]] = set()
+        self._unnamed: Counter[str] = Counter()
 
     def intruders(self) -> dict[str, str]:
-        """A sentence for each (by an id that stays the same). One without a name counts from the
-        second look on: names are discovered a little later than publishers."""
+        """A sentence for each, by an id that stays the same."""
         found: dict[str, str] = {}
-        unnamed: set[tuple[str, tuple[int, ...]]] = set()
+        unnamed: Counter[str] = Counter()
         for topic in self._topics:
             for endpoint in self._node.get_publishers_info_by_topic(topic):
-                if self._is_ours(endpoint.node_name, endpoint.node_namespace):
+                name, namespace = endpoint.node_name, endpoint.node_namespace.rstrip("/")
+                if self._is_ours(name, endpoint.node_namespace):
                     continue
-                key = (topic, tuple(endpoint.endpoint_gid))
-                if endpoint.node_name == UNKNOWN and key not in self._unnamed:
-                    unnamed.add(key)
-                    continue
-                who = f"{endpoint.node_namespace.rstrip('/')}/{endpoint.node_name}"
-                found[str(key)] = (
-                    f"{who} publishes final commands on {topic}; only the cost monitor may"
-                )
+                key = f"{topic} {bytes(endpoint.endpoint_gid).hex()}"
+                who = f"{namespace}/{name}"
+                if name == UNKNOWN:
+                    unnamed[key] = self._unnamed[key] + 1
+                    if unnamed[key] < LOOKS:
+                        continue
+                    who = "somebody who is not a ROS node"
+                found[key] = f"{who} publishes final commands on {topic}; only the cost monitor may"
         self._unnamed = unnamed
         return found
 

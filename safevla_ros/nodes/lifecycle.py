@@ -349,7 +349,6 @@ def spin(
     args: Sequence[str] | None = None,
 ) -> int:
     """Run a node until SIGINT or SIGTERM (0), or until it cannot go on (1). Returns the exit code."""
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     ended = Future()
 
     def end(number: int, _frame: object) -> None:
@@ -358,6 +357,7 @@ def spin(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
     try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         node = node_class()
     except Exception as error:
         print(f"cannot start: {describe(error)}", file=sys.stderr)

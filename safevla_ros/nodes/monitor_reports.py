@@ -65,7 +65,9 @@ class MonitorReports:
             CostSpecification, topics.COST_SPECIFICATION, topics.latched()
         )
         self.verdict: Verdict | None = None
-        """The last one."""
+        """The last decision. A candidate that was refused stays it until something else happens:
+        that nothing runs afterwards is no news."""
+        self._supervised: tuple[Decision, Reason] | None = None
         self._latch_told = False
         self._intervention: tuple[Reason, str] | None = None
         self._charged: set[str] = set()
@@ -102,9 +104,16 @@ class MonitorReports:
         """One more candidate was judged."""
         self._decisions[verdict.decision] += 1
 
-    def note(self, verdict: Verdict, *, latched: bool) -> bool:
-        """Tell the onset of a latch or an intervention. Whether the decision is a new one."""
-        before, self.verdict = self.verdict, verdict
+    def note(self, verdict: Verdict, *, arrived: bool, latched: bool) -> bool:
+        """Tell the onset of a latch or an intervention. Whether the last decision is a new one.
+
+        `arrived`: the verdict is on a candidate that arrived, not on the running one.
+        """
+        before, key = self.verdict, _key(verdict)
+        if arrived or key != self._supervised or before is None or key == _key(before):
+            self.verdict = verdict
+        if not arrived:
+            self._supervised = key
         if latched and not self._latch_told:
             self._node.get_logger().error(f"stop latched: {verdict.detail}")
             self._tell(SafetyEvent.LATCH, verdict)
@@ -116,10 +125,7 @@ class MonitorReports:
         elif verdict.reason is Reason.ACCEPTED:
             self._intervention = None
         self._latch_told = latched
-        return before is None or (before.decision, before.reason) != (
-            verdict.decision,
-            verdict.reason,
-        )
+        return before is None or _key(before) != _key(self.verdict)
 
     def step(self, costs: StepCosts) -> None:
         """A closed step, and the violations that began in it."""
@@ -166,3 +172,7 @@ class MonitorReports:
 
     def _tell(self, kind: int, verdict: Verdict) -> None:
         self.event(kind, verdict.detail, term=verdict.term, cause=verdict.reason.word)
+
+
+def _key(verdict: Verdict) -> tuple[Decision, Reason]:
+    return verdict.decision, verdict.reason

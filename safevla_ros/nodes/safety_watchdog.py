@@ -31,6 +31,7 @@ from safevla_ros.nodes.final_commands import FinalCommandPublisher
 from safevla_ros.nodes.heartbeat import PERIOD_S, Heartbeats
 from safevla_ros.nodes.lifecycle import Diagnostics, GraphNode, describe, spin
 from safevla_ros.nodes.message_types import message_type
+from safevla_ros.nodes.priority import raise_priority
 from safevla_ros.robot.messages import MessageError, joints_from
 from safevla_ros.robot.state import Joint
 
@@ -53,8 +54,9 @@ class Guard(Enum):
 class SafetyWatchdog(GraphNode):
     """See the module's docstring."""
 
-    def __init__(self) -> None:
+    def __init__(self, scheduling: str) -> None:
         super().__init__("safety_watchdog")
+        self._scheduling = scheduling
         self._final: FinalCommandPublisher | None = None
 
     def setup(self) -> None:
@@ -193,6 +195,7 @@ class SafetyWatchdog(GraphNode):
         level = Diagnostics.ERROR if self._is_latched else Diagnostics.OK
         self.diagnostics.set_status(level, self._guard.name.lower().replace("_", " "))
         self.diagnostics.values = {
+            "scheduling": self._scheduling,
             "monitor_silent_ms": round(1e3 * self._heartbeats.silent_for(time.monotonic()), 1),
             "stops_published": self._stops,
             "malformed_messages": self._malformed,
@@ -201,4 +204,5 @@ class SafetyWatchdog(GraphNode):
 
 def main(args: Sequence[str] | None = None) -> int:
     """Entry point of the executable."""
-    return spin(SafetyWatchdog, "events", args)
+    scheduling = raise_priority()
+    return spin(lambda: SafetyWatchdog(scheduling), "events", args)

@@ -10,7 +10,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from harness import Graph, own_domain
-from robot import Robot, write_profile
+from robot import safety_graph
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -38,34 +38,17 @@ def pytest_runtest_makereport(item, call):
     return report
 
 
-class SafetyGraph:
-    """Watchdog and monitor, not yet configured, around a robot made of messages."""
-
-    def __init__(self, graph, folder) -> None:
-        self.graph = graph
-        self.folder = folder
-        self.profile = write_profile(folder)
-        self.robot = Robot(graph)
-
-    def start(self, **parameters):
-        """Start both processes; `parameters` are the monitor's."""
-        parameters.setdefault("robot", self.profile)
-        self.watchdog = self.graph.start("safety_watchdog", robot=self.profile)
-        self.monitor = self.graph.start("cost_monitor", **parameters)
-        return self
-
-    def bring_up(self, **parameters):
-        """Start both and bring them to active, until the monitor would pass a candidate."""
-        self.start(**parameters)
-        self.watchdog.bring_up()
-        self.monitor.bring_up()
-        self.robot.wait_ready()
-        return self
-
-
 @pytest.fixture
-def safety(graph, tmp_path):
-    """The safety nodes and a robot; see SafetyGraph."""
-    made = SafetyGraph(graph, tmp_path)
-    yield made
-    made.robot.close()
+def safety(tmp_path, domain, request):
+    """The safety nodes, not yet started, and a robot; see SafetyGraph."""
+    with safety_graph(tmp_path) as made:
+        yield made
+        if getattr(request.node, "failed", False):
+            print(made.graph.logs())
+
+
+@pytest.fixture(scope="class")
+def running(domain, tmp_path_factory):
+    """The safety nodes, active, for the tests of one class."""
+    with safety_graph(tmp_path_factory.mktemp("running")) as made:
+        yield made.bring_up()

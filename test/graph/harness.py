@@ -97,6 +97,11 @@ class Collector:
         """Messages so far."""
         return [message for _, message in self.entries]
 
+    def clear(self) -> None:
+        """Forget them."""
+        with self._changed:
+            self._entries.clear()
+
     def mark(self) -> int:
         """How many there are: for `since` in the methods below."""
         return len(self.entries)
@@ -152,7 +157,7 @@ class NodeUnderTest:
         command = [str(program), "--ros-args", "-r", f"__node:={name}"]
         for key, value in parameters.items():
             text = str(value).lower() if isinstance(value, bool) else str(value)
-            command += ["-p", f"{key}:={text}"]
+            command += ["-p", f"{key}:={text}"] if text else []
         with self.log.open("wb") as file:
             self.process = subprocess.Popen(
                 command,

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,7 @@ from safevla_ros.nodes import topics
 from safevla_ros.paths import share_directory
 from safevla_ros.robot import messages
 from safevla_ros.robot.state import NANOSECONDS, BaseVelocity, Command, Joint
+from safevla_ros.safety.specification import load_specification
 from safevla_ros.srv import ResetStop
 
 PERIOD_S = 0.02
@@ -116,6 +119,14 @@ class Robot:
             setattr(message, name, value)
         self.candidates.publish(message)
         return message
+
+    def act(self, steps: range, period_s: float = 0.3, **command: Any) -> list[GatedAction]:
+        """Send candidates as a policy does, one every `period_s`; the verdicts on them."""
+        verdicts = []
+        for step in steps:
+            verdicts.append(self.wait_verdict(self.propose(step=step, **command)))
+            self._ended.wait(period_s)
+        return verdicts
 
     def start_episode(self, name: str) -> None:
         """Announce a running episode."""
@@ -226,6 +237,50 @@ class Robot:
         pose.position.x, pose.position.y = self.pose[0], self.pose[1]
         pose.orientation.z = math.sin(0.5 * self.pose[2])
         pose.orientation.w = math.cos(0.5 * self.pose[2])
+
+
+class SafetyGraph:
+    """Watchdog and monitor, not yet started, around a robot made of messages."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.folder = graph.folder
+        self.profile = write_profile(graph.folder)
+        self.robot = Robot(graph)
+
+    def start(self, **parameters: Any) -> SafetyGraph:
+        """Start both processes, unconfigured; `parameters` are the monitor's."""
+        self.watchdog = self.graph.start("safety_watchdog", robot=self.profile)
+        self.monitor = self.graph.start("cost_monitor", **{"robot": self.profile} | parameters)
+        return self
+
+    def bring_up(self, **parameters: Any) -> SafetyGraph:
+        """Start both and bring them to active, until the monitor would pass a candidate."""
+        self.start(**parameters)
+        self.watchdog.bring_up()
+        self.monitor.bring_up()
+        self.robot.wait_ready()
+        return self
+
+
+@contextmanager
+def safety_graph(folder: Path) -> Iterator[SafetyGraph]:
+    """A SafetyGraph; everything that it started ends with it."""
+    graph = Graph(folder)
+    made = SafetyGraph(graph)
+    try:
+        yield made
+    finally:
+        made.robot.close()
+        graph.close()
+
+
+def write_zone(folder: Path, polygon: list[list[float]]) -> Path:
+    """The household specification with a forbidden zone, as a file."""
+    zone = {"name": "stairs", "frame": "map", "polygon": polygon}
+    path = folder / "specification.yaml"
+    path.write_text(load_specification("household").with_zones([zone]).text)
+    return path
 
 
 def moves(twist: Twist) -> bool:

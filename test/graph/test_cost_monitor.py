@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
-import pytest
-from robot import moves
+import math
+import time
 
-from safevla_ros.msg import GatedAction
+import pytest
+from geometry_msgs.msg import Twist
+from lifecycle_msgs.msg import State
+from robot import moves, moving_after, write_profile, write_zone
+from std_msgs.msg import Bool
+
+from safevla_ros.msg import (
+    Contact,
+    CostSpecification,
+    CostVector,
+    GatedAction,
+    SafetyEvent,
+    SafetyStatus,
+    TermCost,
+)
+from safevla_ros.nodes import topics
 
 
 @pytest.mark.smoke
@@ -16,5 +31,319 @@ def test_a_good_candidate_becomes_a_final_command(safety):
     _, command = robot.wait_moving()
     assert command.linear.x == 0.2
     robot.final.wait(
-        lambda twist: not moves(twist), what="a stand after the command", since=robot.final.mark()
+        lambda twist: not moves(twist), what="a stand afterwards", since=robot.final.mark()
     )
+
+
+def test_every_lifecycle_state_and_only_active_forwards(safety):
+    robot, monitor = safety.start().robot, safety.monitor
+    safety.watchdog.bring_up()
+    assert monitor.state() == State.PRIMARY_STATE_UNCONFIGURED
+    for _ in range(2):
+        assert monitor.change("configure")
+        assert monitor.state() == State.PRIMARY_STATE_INACTIVE
+        safety.graph.wait_matched(robot.candidates)
+        robot.statuses.wait(lambda status: status.reason == "inactive", what="status of inactive")
+        robot.propose(x=0.2)
+
+        assert monitor.change("activate")
+        assert monitor.state() == State.PRIMARY_STATE_ACTIVE
+        robot.wait_ready()
+        assert not moving_after(robot.final, 0.0), "an inactive monitor forwarded a candidate"
+        assert robot.gated.messages == []
+        robot.wait_verdict(robot.propose(x=0.2))
+        robot.wait_moving()
+
+        before = robot.final.mark()
+        assert monitor.change("deactivate")
+        robot.final.wait(lambda twist: not moves(twist), what="a stop", since=before)
+        stopped_s = time.monotonic()
+        robot.propose(x=0.2)
+        assert monitor.change("cleanup")
+        assert monitor.state() == State.PRIMARY_STATE_UNCONFIGURED
+        assert not moving_after(robot.final, stopped_s)
+
+        # The watchdog has heard the monitor go, and wants a reset from whoever comes.
+        robot.events.wait(lambda event: event.kind == SafetyEvent.LATCH, what="a latch")
+        safety.watchdog.end()
+        safety.watchdog = safety.graph.start("safety_watchdog", robot=safety.profile).bring_up()
+        for collector in (robot.final, robot.gated, robot.events):
+            collector.clear()
+    assert monitor.change("shutdown")
+    assert monitor.state() == State.PRIMARY_STATE_FINALIZED
+
+
+def test_it_does_not_activate_without_a_watchdog(safety):
+    safety.start()
+    assert safety.monitor.change("configure")
+    assert not safety.monitor.change("activate")
+    assert "expected the safety watchdog to be active" in safety.monitor.output()
+
+
+@pytest.mark.parametrize(
+    ("proposal", "reason"),
+    [
+        ({"x": 0.2, "age_s": 2.0}, "stale_command"),
+        ({"x": 0.2, "age_s": -2.0}, "future_stamp"),
+        ({"x": math.nan}, "invalid_command"),
+        ({"x": math.inf}, "invalid_command"),
+        ({"joints": {"elbow": 0.1}}, "invalid_command"),
+        ({"joints": {"lift": math.nan}}, "invalid_command"),
+        ({"x": 0.2, "duration_s": 0.0}, "invalid_command"),
+        ({"x": 0.2, "joint_names": ["lift"], "joint_positions": []}, "invalid_command"),
+        ({"x": 0.2, "source": "joystick"}, "invalid_command"),
+        ({"x": 0.2, "episode": "of yesterday"}, "other_episode"),
+    ],
+)
+class TestRefused:
+    """One graph for all of these; each refused candidate has its reason on SafetyStatus."""
+
+    def test_a_bad_candidate_is_refused_with_its_reason(self, running, proposal, reason):
+        robot = running.robot
+        since, started_s = robot.statuses.mark(), time.monotonic()
+        verdict = robot.wait_verdict(robot.propose(**proposal))
+        assert (verdict.decision, verdict.reason) == (GatedAction.HALT, reason)
+        assert verdict.detail
+        robot.statuses.wait(lambda status: status.reason == reason, what=reason, since=since)
+        assert not moving_after(robot.final, started_s)
+
+
+def test_a_stale_signal_halts_and_motion_needs_a_new_candidate(safety):
+    robot = safety.bring_up().robot
+    robot.propose(x=0.2, duration_s=0.9)
+    robot.wait_moving()
+    robot.silent.add("odometry")
+    since = robot.statuses.mark()
+    status = robot.statuses.wait(
+        lambda status: "odometry" in status.stale_signals, what="a stale signal", since=since
+    )
+    robot.final.wait(lambda twist: not moves(twist), what="a stand", since=robot.final.mark())
+    verdict = robot.wait_verdict(robot.propose(x=0.2))
+    assert (verdict.decision, verdict.reason) == (GatedAction.HALT, "stale_signal")
+    robot.silent.clear()
+    back_s, _ = robot.statuses.wait_entry(
+        lambda status: not status.stale_signals, what="the signal", since=robot.statuses.mark()
+    )
+    robot.statuses.wait(what="another status", since=robot.statuses.mark() + 2)
+    assert not moving_after(robot.final, back_s)
+    assert robot.wait_verdict(robot.propose(x=0.2)).decision == GatedAction.PASS
+
+
+def test_malformed_messages_are_reported_and_their_signal_goes_stale(safety):
+    robot = safety.bring_up().robot
+
+    def spoil(odometry):
+        odometry.pose.pose.orientation.z = odometry.pose.pose.orientation.w = 0.0
+
+    robot.spoil = spoil
+    since = robot.statuses.mark()
+    event = robot.events.wait(lambda event: event.kind == SafetyEvent.FAULT, what="a fault")
+    assert "odom: pose.orientation" in event.detail
+    robot.statuses.wait(
+        lambda status: "odometry" in status.stale_signals, what="a stale signal", since=since
+    )
+    assert safety.monitor.process.poll() is None
+
+
+def test_estop_stops_at_once_and_its_release_moves_nothing(safety):
+    robot = safety.bring_up().robot
+    safety.graph.wait_matched(robot.estop, 2)
+    robot.propose(x=0.2, duration_s=0.9)
+    robot.wait_moving()
+    pressed_s = time.monotonic()
+    robot.estop.publish(Bool(data=True))
+    status = robot.statuses.wait(lambda status: status.latched, what="a latched stop")
+    assert (status.decision, status.reason, status.estop) == (GatedAction.LATCHED, "estop", True)
+    stopped_s, _ = robot.final.wait_entry(
+        lambda twist: not moves(twist), what="a stop", since=robot.final.mark()
+    )
+    assert stopped_s - pressed_s < 0.5
+    hold = robot.trajectories.wait(what="a hold of the arm")
+    held = dict(zip(hold.joint_names, hold.points[0].positions, strict=True))
+    assert held == {name: at for name, at in robot.joints.items() if name != "gripper"}
+
+    assert robot.wait_verdict(robot.propose(x=0.2)).decision == GatedAction.LATCHED
+    since = robot.statuses.mark()
+    robot.estop.publish(Bool(data=False))
+    robot.statuses.wait(lambda status: not status.estop, what="the release", since=since)
+    assert robot.wait_verdict(robot.propose(x=0.2)).decision == GatedAction.LATCHED
+    assert not moving_after(robot.final, stopped_s)
+
+
+def test_a_latched_stop_is_reset_deliberately_and_after_a_cooldown(safety):
+    robot = safety.bring_up().robot
+    safety.graph.wait_matched(robot.estop, 2)
+    robot.estop.publish(Bool(data=True))
+    robot.statuses.wait(lambda status: status.latched, what="a latched stop")
+    early = robot.reset()
+    assert not early.success
+    assert "younger" in early.message
+
+    safety.graph.wait_for(lambda: "younger" not in robot.reset().message, "the end of the cooldown")
+    assert "still active" in robot.reset().message
+    since = robot.statuses.mark()
+    robot.estop.publish(Bool(data=False))
+    robot.statuses.wait(lambda status: not status.estop, what="the release", since=since)
+    assert not robot.reset("").success
+    assert robot.reset("Ada").success
+    event = robot.events.wait(lambda event: event.kind == SafetyEvent.RESET, what="a reset")
+    assert event.cause == "Ada"
+    robot.wait_ready()
+    assert not moving_after(robot.final, 0.0)
+    assert robot.wait_verdict(robot.propose(x=0.2)).decision == GatedAction.PASS
+
+
+def test_the_joystick_outranks_the_policy(safety):
+    robot = safety.bring_up().robot
+    safety.graph.wait_matched(robot.joystick)
+    twist = Twist()
+    twist.angular.z = 0.3
+    robot.joystick.publish(twist)
+    robot.final.wait(lambda final: final.angular.z == 0.3, what="the joystick's command")
+    verdict = robot.wait_verdict(robot.propose(x=0.2))
+    assert verdict.reason == "outranked"
+    status = robot.statuses.wait(lambda status: status.reason == "outranked", what="outranked")
+    assert status.active_source == "joystick"
+
+
+def test_costs_of_every_step_follow_the_episode(safety):
+    robot = safety.bring_up().robot
+    specification = safety.graph.collect(
+        CostSpecification, topics.COST_SPECIFICATION, topics.latched()
+    ).wait()
+    robot.start_episode("e1")
+    for step in range(3):
+        robot.wait_verdict(robot.propose(x=0.1, step=step, episode="e1"))
+        if step == 1:
+            robot.contacts = [Contact(link="base_link", object_id="table_1")]
+            robot.statuses.wait(
+                lambda status: any(m.name == "collision" and m.margin < 0 for m in status.margins),
+                what="a collision",
+            )
+            robot.contacts = []
+    robot.end_episode("e1")
+    robot.costs.wait(lambda costs: costs.step == 2, what="the last step")
+
+    vectors = robot.costs.messages
+    assert [costs.step for costs in vectors] == [0, 1, 2]
+    assert {costs.episode_id for costs in vectors} == {"e1"}
+    assert {costs.specification_hash for costs in vectors} == {specification.hash}
+    charged = [term_cost(costs, "collision") for costs in vectors]
+    assert [term.cost for term in charged] == [0.0, 1.0, 0.0]
+    assert [term.cumulative for term in charged] == [0.0, 1.0, 1.0]
+    assert "table_1" in charged[1].cause
+    assert term_cost(vectors[0], "drop").status == TermCost.NOT_APPLICABLE  # no objects published
+
+    first = [
+        signal
+        for sample, signal in zip(vectors[1].source_samples, vectors[1].source_signals, strict=True)
+        if sample == 0
+    ]
+    assert {"odometry", "joint_states", "localisation", "scan", "contacts"} <= set(first)
+    event = robot.events.wait(lambda event: event.kind == SafetyEvent.VIOLATION, what="violation")
+    assert (event.term, event.step, event.cost) == ("collision", 1, 1.0)
+
+
+def test_what_comes_outside_an_episode_is_not_summed(safety):
+    robot = safety.bring_up().robot
+    robot.contacts = [Contact(link="base_link", object_id="table_1")]
+    robot.statuses.wait(
+        lambda status: any(m.name == "collision" and m.margin < 0 for m in status.margins),
+        what="a collision",
+    )
+    robot.contacts = []
+    robot.start_episode("e1")
+    robot.wait_verdict(robot.propose(x=0.1, episode="e1"))
+    robot.end_episode("e1")
+    costs = robot.costs.wait()
+    assert term_cost(costs, "collision").cumulative == 0.0
+
+
+def test_somebody_else_on_the_final_topic_is_an_error(safety):
+    robot = safety.bring_up().robot
+    publisher = safety.graph.node.create_publisher(Twist, "cmd_vel", 1)
+    event = robot.events.wait(lambda event: event.kind == SafetyEvent.INTRUDER, what="an intruder")
+    assert "/test publishes final commands on" in event.detail
+    status = robot.statuses.wait(lambda status: status.latched, what="a latched stop")
+    assert status.reason == "intruder"
+    safety.graph.node.destroy_publisher(publisher)
+
+
+@pytest.mark.parametrize("mode", ["shadow", "observe", "enforce"])
+def test_modes(safety, mode):
+    """A zone across the robot's way: shadow sends nothing, observe drives in, enforce does not."""
+    zone = write_zone(safety.folder, [[0.8, -1.0], [3.0, -1.0], [3.0, 1.0], [0.8, 1.0]])
+    robot = safety.bring_up(mode=mode, specification=zone).robot
+    assert robot.statuses.messages[-1].mode == getattr(SafetyStatus, mode.upper())
+    robot.start_episode("e1")
+    verdicts = robot.act(range(8), x=0.4, episode="e1")
+    robot.end_episode("e1")
+    robot.costs.wait(lambda costs: costs.step == 7, what="the last step")
+    intrusions = sum(term_cost(costs, "zone_intrusion").cost for costs in robot.costs.messages)
+    decisions = {verdict.decision for verdict in verdicts}
+    foreseen = {
+        cost
+        for verdict in verdicts
+        for term, cost in zip(verdict.predicted_terms, verdict.predicted_costs, strict=True)
+        if term == "zone_intrusion"
+    }
+    if mode == "shadow":
+        assert robot.final.messages == []
+        assert decisions == {GatedAction.SHADOW}
+    elif mode == "observe":
+        assert decisions == {GatedAction.PASS}
+        assert foreseen == {0.0, 1.0}
+        assert intrusions > 0.0
+    else:
+        assert decisions & {GatedAction.LIMIT, GatedAction.HALT}
+        assert foreseen == {0.0, 1.0}
+        assert intrusions == 0.0
+        event = robot.events.wait(
+            lambda event: event.kind == SafetyEvent.INTERVENTION, what="an intervention"
+        )
+        assert event.term == "zone_intrusion"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "sentence"),
+    [
+        ({"robot": ""}, "parameter robot: expected"),
+        ({"robot": "stretsch"}, "robot 'stretsch': expected one of"),
+        ({"mode": "loud"}, "parameter mode: expected one of shadow, observe, enforce, got 'loud'"),
+        ({"specification": "paperr"}, "specification 'paperr': expected one of"),
+        ({"specification": "/nowhere/x.yaml"}, "/nowhere/x.yaml: cannot be read"),
+    ],
+)
+def test_what_cannot_run_is_refused_with_a_sentence(safety, parameters, sentence):
+    safety.start(**parameters)
+    assert not safety.monitor.change("configure")
+    assert sentence in safety.monitor.output()
+    assert "Traceback" not in safety.monitor.output()
+    assert safety.monitor.state() == State.PRIMARY_STATE_UNCONFIGURED
+
+
+def test_a_profile_with_a_mistake_is_refused_with_file_and_key(safety):
+    bad = write_profile(safety.folder, mode="loud", heartbeat_timeout_s=0.0)
+    safety.start(robot=bad)
+    for node in (safety.monitor, safety.watchdog):
+        assert not node.change("configure")
+        assert f"{bad}: mode:" in node.output()
+        assert f"{bad}: heartbeat_timeout_s:" in node.output()
+
+
+def test_an_arm_behind_an_action_needs_control_msgs(safety):
+    """Without control_msgs, as here, it refuses: it could not command the arm, nor stop it."""
+    arm = {"action": "/arm/follow_joint_trajectory", "joints": ["lift", "arm"]}
+    outputs = {
+        "base": {"topic": "cmd_vel", "type": "geometry_msgs/msg/Twist"},
+        "joints": [arm],
+        "driver_timeout_s": 0.5,
+    }
+    safety.start(robot=write_profile(safety.folder, outputs=outputs))
+    assert not safety.monitor.change("configure")
+    assert "needs the ROS package control_msgs" in safety.monitor.output()
+
+
+def term_cost(costs: CostVector, name: str) -> TermCost:
+    """One term of a CostVector."""
+    return next(term for term in costs.terms if term.name == name)

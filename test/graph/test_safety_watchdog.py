@@ -1,0 +1,195 @@
+"""The watchdog as a process of its own, with the monitor or a heartbeat made by the test."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from geometry_msgs.msg import Twist
+from lifecycle_msgs.msg import State
+from robot import moves
+
+from safevla_ros.msg import Heartbeat, SafetyEvent, SafetyStatus
+from safevla_ros.nodes import topics
+
+
+class Pulse:
+    """A monitor's heartbeat at 50 Hz, as the test wants it."""
+
+    def __init__(self, graph) -> None:
+        self.latched = False
+        self._publisher = graph.node.create_publisher(Heartbeat, topics.MONITOR_HEARTBEAT, 1)
+        graph.wait_matched(self._publisher)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> Pulse:
+        self._ended.clear()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        return self
+
+    def stop(self) -> float:
+        """Fall silent; the time of the last beat (steady clock [s])."""
+        self._ended.set()
+        self._thread.join()
+        return self.last_s
+
+    def _run(self) -> None:
+        while not self._ended.wait(0.02):
+            self._publisher.publish(Heartbeat(latched=self.latched))
+            self.last_s = time.monotonic()
+
+
+@pytest.fixture
+def guarded(safety):
+    """A watchdog that guards a heartbeat made by the test."""
+    safety.watchdog = safety.graph.start("safety_watchdog", robot=safety.profile)
+    safety.beats = safety.graph.collect(Heartbeat, topics.WATCHDOG_HEARTBEAT, 10)
+    safety.watchdog.bring_up()
+    safety.beats.wait()
+    safety.pulse = Pulse(safety.graph).start()
+    time_before = safety.beats.mark()
+    safety.beats.wait(since=time_before + 10)
+    yield safety
+    safety.pulse.stop()
+
+
+def test_publishers_are_there_from_configure_on(safety):
+    watchdog = safety.graph.start("safety_watchdog", robot=safety.profile)
+    assert watchdog.change("configure")
+    node = safety.graph.node
+    for topic in ("cmd_vel", "joint_trajectory"):
+        safety.graph.wait_for(
+            lambda topic=topic: (
+                [info.node_name for info in node.get_publishers_info_by_topic(topic)]
+                == ["safety_watchdog"]
+            ),
+            f"the watchdog's publisher on {topic}",
+        )
+
+
+def test_before_the_first_heartbeat_nothing_is_published(safety):
+    watchdog = safety.graph.start("safety_watchdog", robot=safety.profile)
+    beats = safety.graph.collect(Heartbeat, topics.WATCHDOG_HEARTBEAT, 10)
+    watchdog.bring_up()
+    beats.wait(since=25)
+    assert not any(beat.latched for beat in beats.messages)
+    assert safety.robot.final.messages == []
+    watchdog.send(15)
+    assert watchdog.wait_exit() == 0
+    assert safety.robot.final.messages == []
+
+
+@pytest.mark.smoke
+def test_silence_stops_the_robot_and_latches(guarded):
+    robot = guarded.robot
+    assert robot.final.messages == []
+    last_s = guarded.pulse.stop()
+    first_s, twist = robot.final.wait_entry(what="a stop")
+    assert not moves(twist)
+    assert 0.08 < first_s - last_s < 0.5
+    hold = robot.trajectories.wait(what="a hold of the arm")
+    held = dict(zip(hold.joint_names, hold.points[0].positions, strict=True))
+    assert held == {name: at for name, at in robot.joints.items() if name != "gripper"}
+    guarded.beats.wait(lambda beat: beat.latched, what="a latched heartbeat")
+    event = robot.events.wait(lambda event: event.kind == SafetyEvent.LATCH, what="a latch")
+    assert "no heartbeat of the monitor" in event.detail
+    started = robot.final.mark()
+    begin_s = time.monotonic()
+    robot.final.wait(what="stops at 50 Hz", since=started + 50)
+    assert 0.8 < time.monotonic() - begin_s < 2.0
+
+
+def test_what_is_held_is_where_the_arm_was_as_the_stop_began(guarded):
+    """An arm that sinks under its load must be sent back up, not followed down."""
+    robot = guarded.robot
+    guarded.pulse.stop()
+    first = robot.trajectories.wait(what="a hold")
+    robot.joints["lift"] -= 0.05
+    later = robot.trajectories.wait(what="later holds", since=5)
+    assert later.joint_names == first.joint_names
+    assert later.points[0].positions == first.points[0].positions
+
+
+def test_release_needs_a_monitor_that_latched_and_was_reset(guarded):
+    beats, pulse = guarded.beats, guarded.pulse
+    pulse.stop()
+    beats.wait(lambda beat: beat.latched, what="the latch")
+    pulse.start()
+    beats.wait(since=beats.mark() + 25)
+    assert beats.messages[-1].latched, "a monitor that merely came back released the stop"
+    pulse.latched = True
+    beats.wait(since=beats.mark() + 10)
+    assert beats.messages[-1].latched
+    pulse.latched = False
+    beats.wait(lambda beat: not beat.latched, what="the release", since=beats.mark())
+    before = guarded.robot.final.mark()
+    beats.wait(since=beats.mark() + 10)
+    assert guarded.robot.final.mark() - before <= 1
+
+
+def test_motion_while_stopped_is_answered_and_told(guarded):
+    robot = guarded.robot
+    guarded.pulse.stop()
+    robot.final.wait(what="a stop")
+    publisher = guarded.graph.node.create_publisher(Twist, "cmd_vel", 1)
+    guarded.graph.wait_matched(publisher, 3)
+    twist = Twist()
+    twist.linear.x = 0.5
+
+    def told() -> bool:
+        publisher.publish(twist)
+        return "motion was commanded while a stop is latched" in guarded.watchdog.output()
+
+    guarded.graph.wait_for(told, "the watchdog tells of it")
+    robot.final.wait(lambda twist: not moves(twist), what="a stop", since=robot.final.mark())
+
+
+def test_in_shadow_silence_is_told_but_nothing_is_published(guarded):
+    status = guarded.graph.node.create_publisher(
+        SafetyStatus, topics.SAFETY_STATUS, topics.latched()
+    )
+    status.publish(SafetyStatus(mode=SafetyStatus.SHADOW))
+    guarded.graph.wait_matched(status, 2)
+    guarded.robot.statuses.wait(lambda status: status.mode == SafetyStatus.SHADOW)
+    guarded.beats.wait(since=guarded.beats.mark() + 10)
+    guarded.pulse.stop()
+    guarded.beats.wait(lambda beat: beat.latched, what="a latched heartbeat")
+    guarded.beats.wait(since=guarded.beats.mark() + 25)
+    assert guarded.robot.final.messages == []
+
+
+@pytest.mark.parametrize("how", ["SIGTERM", "shutdown"])
+def test_it_leaves_with_a_second_of_stops(guarded, how):
+    robot, watchdog = guarded.robot, guarded.watchdog
+    began_s = time.monotonic()
+    if how == "SIGTERM":
+        watchdog.send(15)
+        assert watchdog.wait_exit() == 0
+    else:
+        assert watchdog.change("shutdown")
+        assert watchdog.state() == State.PRIMARY_STATE_FINALIZED
+    robot.final.wait(what="stops", since=40)
+    stops = robot.final.entries
+    assert not any(moves(twist) for _, twist in stops)
+    assert stops[-1][0] - stops[0][0] > 0.9
+    assert stops[-1][0] - began_s < 3.0
+
+
+def test_deactivated_it_is_silent_and_a_bad_profile_is_refused(safety):
+    watchdog = safety.graph.start("safety_watchdog", robot="nobody")
+    assert not watchdog.change("configure")
+    assert "robot 'nobody': expected one of" in watchdog.output()
+    watchdog.end()
+    watchdog = safety.graph.start("safety_watchdog", robot=safety.profile)
+    beats = safety.graph.collect(Heartbeat, topics.WATCHDOG_HEARTBEAT, 10)
+    watchdog.bring_up()
+    beats.wait()
+    assert watchdog.change("deactivate")
+    last_s = time.monotonic()
+    assert watchdog.state() == State.PRIMARY_STATE_INACTIVE
+    assert all(arrived < last_s + 0.1 for arrived, _ in beats.entries)
+    assert watchdog.change("activate")
+    beats.wait(since=beats.mark())
