@@ -191,7 +191,9 @@ def test_silent_cameras_end_the_episode_and_a_returning_ingest_serves_the_next(s
     assert result.reason.startswith("no observation for 1.")
     assert "camera_ingest" in result.reason
 
+    observations = simulated.graph.collect(Observation, topics.OBSERVATION)
     simulated.start_ingest()
+    observations.wait(what="an observation of the new ingest")
     assert simulated.send(max_steps=2).result()[1].steps == 2
 
 
