@@ -1,0 +1,185 @@
+"""`safevla` as a command: help, exit codes, and what it says where something is missing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+VERBS = ("doctor", "sim", "up")
+HEAVY = {"rclpy", "numpy", "mujoco", "numba", "pydantic", "matplotlib", "onnxruntime"}
+
+RUN = """
+import sys
+for name in sys.argv[1].split(","):
+    sys.modules[name] = None
+sys.argv = ["safevla", *sys.argv[2:]]
+from safevla_ros.cli.main import main
+main()
+"""
+
+
+def safevla(
+    *arguments: str, without: str = "", cwd: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess:
+    """Run the command; modules named in `without` cannot be imported."""
+    return subprocess.run(
+        [sys.executable, "-c", RUN, without or "nothing", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60.0,
+        check=False,
+        cwd=cwd,
+        env=dict(os.environ, COLUMNS="200") | environment,
+    )
+
+
+def test_help_lists_verbs_and_exit_codes():
+    run = safevla("--help")
+    assert run.returncode == 0
+    for word in (*VERBS, "130", "another graph is on this ROS domain"):
+        assert word in run.stdout
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_verb_has_an_example(verb):
+    run = safevla(verb, "--help")
+    assert run.returncode == 0
+    assert f"Example: safevla {verb}" in run.stdout
+
+
+def test_help_loads_nothing_heavy():
+    program = (
+        "import sys; sys.argv = ['safevla', '--help']\n"
+        "from safevla_ros.cli.main import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print('MODULES', *sys.modules, file=sys.stderr)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60.0, check=True
+    )
+    assert HEAVY.isdisjoint(run.stderr.partition("MODULES")[2].split())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["fly"], ["sim", "--real-time-factor", "fast"], ["up"], ["sim", "--real-time-factor", "0"]],
+)
+def test_wrong_usage_ends_with_2(arguments):
+    run = safevla(*arguments)
+    assert run.returncode == 2
+    assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize(
+    "verb", [["sim"], ["up", "--robot", "sim"], ["up", "--robot", "sim", "--check"]]
+)
+@pytest.mark.parametrize("lacking", ["rclpy", "safevla_ros.msg"])
+def test_without_ros_the_graph_verbs_say_how_to_get_it(verb, lacking, tmp_path):
+    run = safevla(*verb, without=lacking)
+    assert run.returncode == 4
+    assert run.stderr.count("\n") == 1
+    assert run.stderr.startswith("safevla: ")
+    assert "make build" in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["up", "--robot", "nobody"], "robot 'nobody': expected one of"),
+        (["up", "--robot", "nobody", "--check"], "robot 'nobody': expected one of"),
+        (["up", "--robot", "stretch"], "policy: expected a policy folder"),
+        (["up", "--robot", "sim", "--mode", "loud"], "mode: expected one of"),
+        (["up", "--robot", "sim", "--json"], "--json goes with --check"),
+        (["sim", "--scenario", "nowhere"], "scenario 'nowhere': expected one of"),
+        (["sim", "--policy", "nothing"], "policy 'nothing': expected one of"),
+        (["sim", "--specification", "nothing"], "nothing"),
+    ],
+)
+def test_bad_input_ends_with_2_and_one_sentence(arguments, sentence, tmp_path):
+    pytest.importorskip("rclpy")
+    run = safevla(*arguments, cwd=tmp_path)
+    assert run.returncode == 2, run.stderr
+    assert sentence in run.stderr
+    assert run.stderr.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_domain_that_is_no_number_is_bad_input():
+    pytest.importorskip("rclpy")
+    run = safevla("up", "--robot", "sim", "--policy", "random", ROS_DOMAIN_ID="blue")
+    assert run.returncode == 2
+    assert run.stderr.startswith("safevla: ROS_DOMAIN_ID: expected a number")
+
+
+def doctor(**options: str) -> tuple[int, dict]:
+    """Exit code and answer of `safevla doctor --json`."""
+    run = safevla("doctor", "--json", **options)
+    assert run.stderr == "", run.stderr
+    return run.returncode, json.loads(run.stdout)
+
+
+class TestDoctor:
+    def test_without_ros_it_works_and_says_what_is_missing(self):
+        code, answer = doctor(without="rclpy")
+        assert code == 1
+        assert answer["sim_can_run"] is False
+        assert answer["checks"]["ros"]["status"] == "missing"
+        assert "make build" in answer["checks"]["ros"]["fix"]
+
+    @pytest.mark.parametrize(
+        ("module", "check"),
+        [("mujoco", "simulator"), ("onnxruntime", "inference"), ("pinocchio", "kinematics")],
+    )
+    def test_a_missing_package_is_named_with_its_cure(self, module, check):
+        code, answer = doctor(without=f"{module},rclpy")
+        assert code == 1
+        finding = answer["checks"][check]
+        assert finding["status"] == "missing"
+        assert "pip install 'safevla-ros[" in finding["fix"]
+
+    def test_a_machine_without_a_compiler_gets_the_apt_line(self, tmp_path):
+        _, answer = doctor(without="rclpy", PATH=str(tmp_path))
+        finding = answer["checks"]["compiler"]
+        assert finding["status"] != "ok"
+        assert finding["fix"].startswith("sudo apt-get install g++ make cmake")
+
+    def test_a_dds_profile_of_ones_own_that_loses_images_is_named(self, tmp_path):
+        path = tmp_path / "mine.xml"
+        path.write_text("<profiles><participant/></profiles>")
+        _, answer = doctor(without="rclpy", FASTDDS_DEFAULT_PROFILES_FILE=str(path))
+        finding = answer["checks"]["fastdds_profile"]
+        assert finding["status"] == "note"
+        assert str(path) in finding["text"]
+        assert "no segment size" in finding["text"]
+
+    def test_a_dds_profile_that_is_not_there_is_named(self, tmp_path):
+        path = tmp_path / "gone.xml"
+        _, answer = doctor(without="rclpy", FASTDDS_DEFAULT_PROFILES_FILE=str(path))
+        assert answer["checks"]["fastdds_profile"]["status"] == "missing"
+
+    def test_the_shipped_dds_profile_is_large_enough(self):
+        _, answer = doctor(without="rclpy")
+        assert answer["checks"]["fastdds_profile"]["status"] == "ok"
+        assert "16 MB" in answer["checks"]["fastdds_profile"]["text"]
+
+    def test_a_domain_that_is_no_number_is_named(self):
+        code, answer = doctor(ROS_DOMAIN_ID="blue")
+        assert code == 1
+        assert answer["checks"]["domain"]["text"].startswith("ROS_DOMAIN_ID: expected a number")
+
+    def test_a_graph_on_the_domain_is_named(self, tmp_path):
+        from safevla_ros.nodes.domain import DomainLock
+
+        lock = DomainLock(99)
+        lock.acquire()
+        try:
+            code, answer = doctor(ROS_DOMAIN_ID="99")
+        finally:
+            lock.release()
+        assert code == 1
+        assert "another graph runs on ROS domain 99" in answer["checks"]["domain"]["text"]
