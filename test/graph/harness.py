@@ -175,14 +175,22 @@ class NodeUnderTest:
 
     def change(self, transition: str) -> bool:
         """Order a transition of LABELS, or `shutdown`; whether it succeeded."""
-        number = SHUTDOWNS[self.state()] if transition == "shutdown" else LABELS[transition]
+        state = self.state()
+        number = SHUTDOWNS[state] if transition == "shutdown" else LABELS[transition]
         request = ChangeState.Request()
         request.transition.id = number
         return self._graph.call(self._change, request, deadline_s=60.0).success
 
     def state(self) -> int:
-        """Its lifecycle state, a constant of State."""
-        return self._graph.call(self._get, GetState.Request()).current_state.id
+        """Its lifecycle state, a constant of State.
+
+        Asked until it answers: the services of a node of the same name that was killed are still
+        known for a while, and what is sent to them is lost.
+        """
+        end = time.monotonic() + DEADLINE_S
+        while (answer := self._graph.ask(self._get, GetState.Request(), 0.5)) is None:
+            assert time.monotonic() < end, f"{self.name} does not answer:\n{self.output()}"
+        return answer.current_state.id
 
     def bring_up(self) -> NodeUnderTest:
         """Configure and activate."""
@@ -246,11 +254,19 @@ class Graph:
         """Call a service and wait for its answer."""
         name = client.srv_name
         assert client.wait_for_service(DEADLINE_S), f"service {name} is not there\n{self.logs()}"
+        answer = self.ask(client, request, deadline_s)
+        assert answer is not None, f"service {name} does not answer\n{self.logs()}"
+        return answer
+
+    def ask(self, client: Any, request: Any, deadline_s: float) -> Any:
+        """Call a service; None: no answer in time."""
         answered = threading.Event()
         future = client.call_async(request)
         future.add_done_callback(lambda _: answered.set())
-        assert answered.wait(deadline_s), f"service {name} does not answer\n{self.logs()}"
-        return future.result()
+        if answered.wait(deadline_s):
+            return future.result()
+        client.remove_pending_request(future)
+        return None
 
     def wait_for(
         self, condition: Callable[[], bool], what: str, deadline_s: float = DEADLINE_S

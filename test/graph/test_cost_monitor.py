@@ -114,7 +114,7 @@ def test_a_stale_signal_halts_and_motion_needs_a_new_candidate(safety):
     robot.wait_moving()
     robot.silent.add("odometry")
     since = robot.statuses.mark()
-    status = robot.statuses.wait(
+    robot.statuses.wait(
         lambda status: "odometry" in status.stale_signals, what="a stale signal", since=since
     )
     robot.final.wait(lambda twist: not moves(twist), what="a stand", since=robot.final.mark())
