@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from itertools import groupby
 from types import TracebackType
 from typing import Protocol
 
@@ -17,6 +18,7 @@ from rich.text import Text
 from safevla_ros.nodes.run_state import RunState, TermState
 
 BAR_WIDTH = 24
+EVENTS_SHOWN = 6
 PLAIN_PERIOD_S = 10.0
 _DECISION_STYLE = {
     "PASS": "green",
@@ -202,11 +204,16 @@ def _safety(state: RunState) -> Text:
 
 def _events(state: RunState) -> Table:
     table = Table.grid(padding=(0, 2))
-    for event in state.events:
+    groups = [list(group) for _, group in groupby(state.events, key=lambda e: (e.kind, e.text))]
+    for group in groups[-EVENTS_SHOWN:]:
+        event = group[-1]
+        text = Text(event.text)
+        if len(group) > 1:
+            text.append(f"  {len(group)} times", style="dim")
         table.add_row(
             Text(_seconds(event.time_s), style="dim"),
             Text(event.kind, style=_EVENT_STYLE.get(event.kind, "yellow")),
-            Text(event.text),
+            text,
         )
     return table
 
@@ -227,7 +234,10 @@ def _cost(term: TermState) -> str:
 
 
 def _margin(term: TermState) -> str:
-    return "-" if math.isnan(term.margin) else f"{term.margin:+.2f} {term.unit}".rstrip()
+    if math.isnan(term.margin):
+        return "-"
+    unit = "" if term.unit == "1" else term.unit
+    return f"{term.margin:+.2f} {unit}".rstrip()
 
 
 def _margin_style(term: TermState) -> str:

@@ -7,7 +7,7 @@ import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
 
-EVENTS_KEPT = 6
+EVENTS_KEPT = 100
 
 
 @dataclass(slots=True)

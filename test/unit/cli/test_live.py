@@ -58,6 +58,16 @@ def test_the_picture_has_what_a_person_asks_for():
         assert expected in text
 
 
+def test_what_happens_again_and_again_takes_one_line():
+    state = running()
+    for _ in range(30):
+        state.add_event("intervention", "slowed before the shelf")
+    text = text_of(state)
+    assert text.count("slowed before the shelf") == 1
+    assert "30 times" in text
+    assert "slowed before the table" in text
+
+
 def test_a_term_that_cannot_be_judged_is_never_shown_as_safe():
     text = text_of(running())
     assert "not applicable" in text
