@@ -215,7 +215,8 @@ class Gate:
     ) -> Verdict:
         self._brake.read(None if world is None else world.joints)
         self._forecast = Forecast()
-        block = self._stopped(steady_s) or self._clock(now_ns)
+        stopped, jumped = self._stopped(steady_s), self._clock(now_ns)
+        block = stopped or jumped
         if block is None:
             unfit = self._unfit(world, now_ns)
             if unfit is not None:
@@ -234,7 +235,7 @@ class Gate:
             if self._estop_heard_s is None:
                 self._drop(_IDLE)
                 detail = f"nothing heard on the e-stop topic {estop.topic}"
-                return _Outcome(Decision.STOP, Reason.ESTOP_SILENT, detail)
+                return self._latch or _Outcome(Decision.STOP, Reason.ESTOP_SILENT, detail)
             silent_s = steady_s - self._estop_heard_s
             if silent_s > estop.timeout_s:
                 self.latch(Reason.ESTOP_SILENT, f"the e-stop fell silent on {estop.topic}")
