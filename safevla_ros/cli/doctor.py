@@ -22,7 +22,7 @@ def doctor(
 
     Exits with 0 when `safevla sim` can run, else with 1.
 
-    Example: safevla doctor
+    Example: `safevla doctor`
     """
     from safevla_ros.cli import machine
 

@@ -89,7 +89,7 @@ class PlainView:
     def update(self, state: RunState) -> None:
         """See View."""
         for name, what in state.nodes.items():
-            if self._nodes.get(name) != what:
+            if what not in ("starting", self._nodes.get(name)):
                 self._print(f"{name}: {what}")
         self._nodes = dict(state.nodes)
         if state.instruction != self._instruction:

@@ -64,10 +64,10 @@ def sim(
 ) -> None:
     """Run a robot doing a task in simulation, behind the safety monitor.
 
-    Leaves runs/<time>/ with the bag, a video, a picture of the path and summary.json, whatever the
+    Leaves `runs/TIME/` with the bag, a video, a picture of the path and summary.json, whatever the
     outcome. Ctrl-C at any moment leaves a readable bag.
 
-    Example: safevla sim --policy scripted-careful
+    Example: `safevla sim --policy scripted-careful`
     """
     from safevla_ros.cli.ros import require_ros
 

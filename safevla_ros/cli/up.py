@@ -58,7 +58,7 @@ def up(
     With --check nothing is started or commanded: it exits with 0 when the live graph has all that
     the robot's profile asks for, else with 1.
 
-    Example: safevla up --robot stretch --check
+    Example: `safevla up --robot stretch --check`
     """
     from safevla_ros.cli.ros import require_ros
 
