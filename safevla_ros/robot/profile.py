@@ -141,7 +141,7 @@ class Outputs(_Strict):
 
     def final_topics(self) -> dict[str, str]:
         """Topics that nobody but monitor and watchdog may publish, with their types."""
-        topics = {self.base.topic: self.base.type}
+        topics: dict[str, str] = {self.base.topic: self.base.type}
         for output in self.joints:
             if output.topic is not None:
                 topics[output.topic] = "trajectory_msgs/msg/JointTrajectory"
