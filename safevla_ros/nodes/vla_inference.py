@@ -257,6 +257,7 @@ class VlaInference(GraphNode):
         """A step was sent (called from the episode's thread)."""
         inference_ms = _between_ms(trace.inference_start, trace.inference_end)
         feedback = RunPolicy.Feedback(step=step, phase=phase, inference_ms=inference_ms)
+        self.diagnostics.values["phase"] = phase
         self._inference_ms.append(inference_ms)
         if stamp_ns(trace.camera):
             feedback.camera_to_candidate_ms = _between_ms(trace.camera, trace.candidate)
