@@ -119,7 +119,7 @@ class CostMonitor(GraphNode):
         self._tick_s = time.monotonic()
         self._ticks = 0
 
-        self._final = FinalCommandPublisher(self, profile)
+        final = FinalCommandPublisher(self, profile)
         self._heartbeats = Heartbeats(
             self, topics.MONITOR_HEARTBEAT, topics.WATCHDOG_HEARTBEAT, profile.heartbeat_timeout_s
         )
@@ -134,6 +134,7 @@ class CostMonitor(GraphNode):
         # What lives until cleanup need not be looked at by the garbage collector ever again.
         gc.collect()
         gc.freeze()
+        self._final = final
 
     def start(self) -> None:
         """Forward from now on, if there is a watchdog."""

@@ -68,7 +68,7 @@ class SafetyWatchdog(GraphNode):
         self._malformed = 0
         self._stops = 0
         self._last_tick_s = time.monotonic()
-        self._final = FinalCommandPublisher(self, profile)
+        final = FinalCommandPublisher(self, profile)
         self._events = self.publisher(SafetyEvent, topics.SAFETY_EVENT, topics.reliable())
         self._heartbeats = Heartbeats(
             self, topics.WATCHDOG_HEARTBEAT, topics.MONITOR_HEARTBEAT, profile.heartbeat_timeout_s
@@ -89,6 +89,7 @@ class SafetyWatchdog(GraphNode):
             self._on_final_command,
             topics.sensor(is_reliable=False, depth=1),
         )
+        self._final = final
 
     def start(self) -> None:
         """Guard from now on."""

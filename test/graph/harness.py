@@ -148,13 +148,12 @@ class NodeUnderTest:
     """One node process and its lifecycle."""
 
     def __init__(
-        self, graph: Graph, executable: str, parameters: dict[str, Any], name: str, folder: Path
+        self, graph: Graph, command: list[str], parameters: dict[str, Any], name: str
     ) -> None:
         self.name = name
         self._graph = graph
-        self.log = folder / f"{name}-{len(graph.nodes)}.log"
-        program = programs_folder() / executable
-        command = [str(program), "--ros-args", "-r", f"__node:={name}"]
+        self.log = graph.folder / f"{name}-{len(graph.nodes)}.log"
+        command = [*command, "--ros-args", "-r", f"__node:={name}"]
         for key, value in parameters.items():
             text = str(value).lower() if isinstance(value, bool) else str(value)
             command += ["-p", f"{key}:={text}"] if text else []
@@ -239,8 +238,13 @@ class Graph:
         self._thread.start()
 
     def start(self, executable: str, *, name: str = "", **parameters: Any) -> NodeUnderTest:
-        """Start a node process, unconfigured."""
-        started = NodeUnderTest(self, executable, parameters, name or executable, self.folder)
+        """Start a node of the installed copy, unconfigured."""
+        program = str(programs_folder() / executable)
+        return self.start_command([program], name or executable, **parameters)
+
+    def start_command(self, command: list[str], name: str, **parameters: Any) -> NodeUnderTest:
+        """Start another program that is a node, unconfigured."""
+        started = NodeUnderTest(self, command, parameters, name)
         self.nodes.append(started)
         return started
 
