@@ -2,12 +2,11 @@
 
 Own topics are known by their types. Which of the robot's topics is the odometry, the localisation
 or a camera stands in the bag's provenance; in a bag without it, the first topic of the right type
-counts. Stamps are ROS time; what carries no stamp is placed by when it was received.
+counts. Stamps are ROS time.
 """
 
 from __future__ import annotations
 
-import bisect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -203,8 +202,6 @@ class _Reading:
         self._of_episode: list[tuple[str, Step | Decision]] = []
         self._paths: dict[str, list[tuple[float, float, float, float]]] = {}
         self._frames: dict[str, str] = {}
-        self._received: list[tuple[int, str]] = []
-        self._clock: list[tuple[int, int]] = []
         self._refused: set[str] = set()
         own = "safevla_ros/msg/"
         self._readers: dict[str, Callable[[RawMessage, Any], None]] = {
@@ -214,7 +211,7 @@ class _Reading:
             own + "GatedAction": self._gated,
             own + "SafetyStatus": self._status,
             own + "SceneObjects": self._objects,
-            "safevla_ros/action/RunPolicy_FeedbackMessage": self._feedback,
+            "diagnostic_msgs/msg/DiagnosticArray": self._diagnostics,
             "nav_msgs/msg/Odometry": self._odometry,
             "geometry_msgs/msg/PoseWithCovarianceStamped": self._localisation,
             "sensor_msgs/msg/JointState": self._joint_states,
@@ -344,23 +341,26 @@ class _Reading:
             self._log.first_objects = objects
         self._log.last_objects = objects
 
-    def _feedback(self, raw: RawMessage, message: Any) -> None:
-        self._received.append((raw.log_time_ns, message.feedback.phase))
+    def _diagnostics(self, raw: RawMessage, message: Any) -> None:
+        """A scripted policy says there what it is busy with."""
+        for status in message.status:
+            for item in status.values:
+                if item.key == "phase":
+                    self._log.phases.append((stamp_ns(message.header.stamp), item.value))
 
     def _odometry(self, raw: RawMessage, message: Any) -> None:
         odometry = odometry_from(message)
-        self._pose("odometry", raw, message, odometry.frame, odometry.pose)
+        self._pose("odometry", message, odometry.frame, odometry.pose)
 
     def _localisation(self, raw: RawMessage, message: Any) -> None:
         localisation = localisation_from(message)
-        self._pose("localisation", raw, message, localisation.frame, localisation.pose)
+        self._pose("localisation", message, localisation.frame, localisation.pose)
 
-    def _pose(self, source: str, raw: RawMessage, message: Any, frame: str, pose: Any) -> None:
+    def _pose(self, source: str, message: Any, frame: str, pose: Any) -> None:
         stamp = stamp_ns(message.header.stamp)
         x, y, _ = pose.position
         self._paths.setdefault(source, []).append((stamp, x, y, yaw_of(pose.orientation)))
         self._frames[source] = frame
-        self._clock.append((raw.log_time_ns, stamp))
 
     def _joint_states(self, raw: RawMessage, message: Any) -> None:
         # Some robots report their joints in several messages.
@@ -395,9 +395,3 @@ class _Reading:
             name: [stamp for stamp in stamps if log.within(stamp)]
             for name, stamps in log.camera_stamps.items()
         }
-        log.phases = [(self._stamp_at(received), phase) for received, phase in self._received]
-
-    def _stamp_at(self, received_ns: int) -> int:
-        """ROS time at which something was received, by the odometry around it."""
-        index = bisect.bisect(self._clock, (received_ns, 0)) - 1
-        return self._clock[max(0, index)][1] if self._clock else received_ns

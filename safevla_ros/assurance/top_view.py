@@ -219,16 +219,9 @@ def _draw_robot(axes: Axes, log: RunLog, robot: str) -> None:
             arrowprops={"arrowstyle": "-|>", "color": edge, "lw": 1.8, "shrinkA": 0, "shrinkB": 0},
             zorder=4.6,
         )
-        _write(
-            axes,
-            (x, y - radius - 0.12),
-            "end" if filled else "start",
-            INK,
-            8.5,
-            fontweight="bold",
-            path_effects=_HALO,
-            zorder=6,
-        )
+        behind = (np.array([x, y]) - (1.0 + 0.16 / radius) * tip).tolist()
+        label = "end" if filled else "start"
+        _write(axes, behind, label, INK, 8.5, fontweight="bold", path_effects=_HALO, zorder=6)
 
 
 def _draw_target(axes: Axes, log: RunLog, objects: SceneObjects | None) -> None:

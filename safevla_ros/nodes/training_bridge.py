@@ -16,7 +16,6 @@ result.
 from __future__ import annotations
 
 import functools
-import importlib
 import importlib.metadata
 import inspect
 import json
@@ -52,6 +51,7 @@ from safevla_ros.bags.writer import MIB, BagWriter, Limits
 from safevla_ros.msg import CostSpecification, CostVector, Episode
 from safevla_ros.nodes import topics
 from safevla_ros.nodes.lifecycle import ConfigurationError, Diagnostics, GraphNode, spin
+from safevla_ros.nodes.message_types import message_type
 from safevla_ros.robot.profile import Profile
 
 TRAILING_S = 1.0
@@ -116,6 +116,7 @@ class TrainingBridge(GraphNode):
         self._recordings: list[Recording] = []
         self._last_bag = ""
         self._problem = ""
+        self._configured = False
 
     def setup(self) -> None:
         """Subscribe to everything, so that the last second is known when an episode begins."""
@@ -146,7 +147,6 @@ class TrainingBridge(GraphNode):
         self._peek(topics.COST_VECTOR, CostVector, self._on_costs)
         self._peek("/diagnostics", DiagnosticArray, self._on_diagnostics)
         self.timer(TICK_S, self._tick)
-        self.timer(1.0, self._report)
         self._action = ActionServer(
             self,
             RecordEpisode,
@@ -154,6 +154,7 @@ class TrainingBridge(GraphNode):
             self._record_demonstration,
             cancel_callback=lambda _: CancelResponse.ACCEPT,
         )
+        self._configured = True
 
     def start(self) -> None:
         """Record from now on, an episode that runs already included."""
@@ -175,6 +176,7 @@ class TrainingBridge(GraphNode):
 
     def teardown(self) -> None:
         """The action server, and what `setup` did not make."""
+        self._configured = False
         self._action.destroy()
         for subscription in self._adapted:
             self.destroy_subscription(subscription)
@@ -191,10 +193,10 @@ class TrainingBridge(GraphNode):
         """Record a topic from now on. None, with one warning, when its type is not known here."""
         name = self.resolve_topic_name(wanted.topic)
         try:
-            kind = import_type(wanted.type)
+            kind = message_type(wanted.type)
             definition = find_definition(wanted.type)
-        except (ImportError, AttributeError, DefinitionError) as error:
-            self.get_logger().warning(f"topic {name} is not recorded: {wanted.type}: {error}")
+        except (ConfigurationError, DefinitionError) as error:
+            self.get_logger().warning(f"topic {name} is not recorded: {error}")
             return None
         callback = functools.partial(self._take, name)
         # Seen as taking message and info, so that rclpy gives both. The events executor hands them
@@ -406,7 +408,10 @@ class TrainingBridge(GraphNode):
             if recording.done is not None:
                 recording.done.set_result(None)
 
-    def _report(self) -> None:
+    def report(self) -> None:
+        """How the recording goes. Once a second is also often enough for what follows others."""
+        if not self._configured:
+            return
         self._adapt()
         self._leave_orphan()
         progress = [recording.writer.progress for recording in self._recordings]
@@ -475,12 +480,6 @@ def wanted_topics(profile: Profile) -> list[Wanted]:
         Wanted("monitor_heartbeat", topics.MONITOR_HEARTBEAT, own + "Heartbeat", reliable),
         Wanted("watchdog_heartbeat", topics.WATCHDOG_HEARTBEAT, own + "Heartbeat", reliable),
         Wanted("markers", topics.MARKERS, "visualization_msgs/msg/MarkerArray", reliable),
-        Wanted(
-            "run_policy_feedback",
-            f"{topics.RUN_POLICY}/_action/feedback",
-            "safevla_ros/action/RunPolicy_FeedbackMessage",
-            reliable,
-        ),
         Wanted("robot_description", "robot_description", "std_msgs/msg/String", latched),
         Wanted("diagnostics", "/diagnostics", "diagnostic_msgs/msg/DiagnosticArray", reliable),
         Wanted("rosout", "/rosout", "rcl_interfaces/msg/Log", reliable),
@@ -508,18 +507,6 @@ def wanted_topics(profile: Profile) -> list[Wanted]:
     if profile.outcome_topic is not None:
         wanted.append(Wanted("outcome", profile.outcome_topic, own + "TaskOutcome", reliable))
     return list({item.topic: item for item in reversed(wanted)}.values())[::-1]
-
-
-def import_type(name: str) -> type:
-    """The class of `package/msg/Type` or `package/action/Name_FeedbackMessage`. Raises ImportError
-    or AttributeError."""
-    package, kind, short = name.split("/")
-    module = importlib.import_module(f"{package}.{kind}")
-    if kind == "action":
-        made: type = getattr(module, short.removesuffix("_FeedbackMessage")).Impl.FeedbackMessage
-        return made
-    found: type = getattr(module, short)
-    return found
 
 
 def _sensor(*, is_reliable: bool) -> QoSProfile:

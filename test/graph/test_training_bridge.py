@@ -8,22 +8,18 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import rclpy
 import yaml
 from action_msgs.msg import GoalStatus
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState
+from harness import Collector, Graph, NodeUnderTest
 from nav_msgs.msg import Odometry
 from rclpy.action import ActionClient
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
-from rclpy.qos import QoSProfile
+from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import Reader
 
 from safevla_ros.action import RecordEpisode
@@ -31,43 +27,30 @@ from safevla_ros.bags import metadata as keys
 from safevla_ros.bags.reader import Bag
 from safevla_ros.msg import Contacts, CostSpecification, CostVector, Episode, TermCost
 from safevla_ros.nodes import topics
-from safevla_ros.nodes.process import programs_folder
 from safevla_ros.paths import share_directory
 
-DOMAIN = int(os.environ.get("ROS_DOMAIN_ID", "62"))
-PATIENCE_S = 20.0
 
+class Others:
+    """What stands around the recorder: it publishes what other nodes would."""
 
-class Graph:
-    """What stands around the recorder: a node that publishes what the others would."""
-
-    def __init__(self) -> None:
-        self.context = Context()
-        rclpy.init(context=self.context, domain_id=DOMAIN)
-        self.node = Node("the_others", context=self.context)
-        self.executor = SingleThreadedExecutor(context=self.context)
-        self.executor.add_node(self.node)
-        self.diagnostics: dict[str, Any] = {}
-        self.node.create_subscription(DiagnosticArray, "/diagnostics", self._hear, 10)
-        self.episode = self.node.create_publisher(Episode, topics.EPISODE, topics.latched())
-        self.odometry = self.node.create_publisher(Odometry, "odom", topics.reliable())
+    def __init__(self, graph: Graph, directory: Path) -> None:
+        self.graph = graph
+        self.directory = directory
+        self.episode = graph.node.create_publisher(Episode, topics.EPISODE, topics.latched())
+        self.odometry = graph.node.create_publisher(Odometry, "odom", topics.reliable())
         self.number = 0
 
-    def _hear(self, message: DiagnosticArray) -> None:
-        for status in message.status:
-            if status.name == "/training_bridge":
-                self.diagnostics = {item.key: item.value for item in status.values}
-                self.diagnostics |= {"level": status.level, "message": status.message}
+    def start(self, **parameters: Any) -> NodeUnderTest:
+        """The recorder, unconfigured."""
+        given = {"robot": "sim", "directory": self.directory, "min_free_disk_mib": 1}
+        return self.graph.start("training_bridge", **(given | parameters))
 
-    def until(self, condition: Callable[[], Any], what: str) -> None:
-        end = time.monotonic() + PATIENCE_S
-        while not condition():
-            assert time.monotonic() < end, f"in vain waited for {what}"
-            self.executor.spin_once(timeout_sec=0.05)
-
-    def result(self, future: Any, what: str) -> Any:
-        self.until(future.done, what)
-        return future.result()
+    def bring_up(self, **parameters: Any) -> NodeUnderTest:
+        """The recorder, active and listening."""
+        bridge = self.start(**parameters).bring_up()
+        self.graph.wait_matched(self.episode)
+        self.graph.wait_matched(self.odometry)
+        return bridge
 
     def move(self) -> int:
         """Publish the next odometry; its number."""
@@ -77,90 +60,22 @@ class Graph:
         self.odometry.publish(message)
         return self.number
 
-    def set_episode(self, name: str, state: int, **fields: Any) -> None:
+    def begin(self, name: str) -> Path:
+        """Begin an episode; its bag, once that is there."""
+        self.tell(name, Episode.RUNNING)
+        folder = self.directory / name.replace("/", "_")
+        self.graph.wait_for(lambda: any(folder.glob("*.mcap")), f"the bag {folder}")
+        return folder
+
+    def tell(self, name: str, state: int, **fields: Any) -> None:
         self.episode.publish(
             Episode(id=name, state=state, instruction="find the mug", policy_id="random", **fields)
         )
 
-    def close(self) -> None:
-        self.executor.shutdown()
-        self.node.destroy_node()
-        rclpy.try_shutdown(context=self.context)
-
-
-class Bridge:
-    """The recorder's process."""
-
-    def __init__(self, graph: Graph, directory: Path, log: Path, **parameters: object) -> None:
-        self.graph = graph
-        self.directory = directory
-        self.log = log
-        given = {"robot": "sim", "directory": str(directory), "min_free_disk_mib": 1, **parameters}
-        command = [str(programs_folder() / "training_bridge"), "--ros-args"]
-        for name, value in given.items():
-            command += ["-p", f"{name}:={value}"]
-        with log.open("w") as stream:
-            self.process = subprocess.Popen(
-                command,
-                stdout=stream,
-                stderr=stream,
-                env=dict(os.environ, ROS_DOMAIN_ID=str(DOMAIN)),
-            )
-        self._change = graph.node.create_client(ChangeState, "/training_bridge/change_state")
-        graph.until(self._change.service_is_ready, "the recorder's process")
-
-    def order(self, transition: int) -> bool:
-        request = ChangeState.Request()
-        request.transition.id = transition
-        return self.graph.result(self._change.call_async(request), "a transition").success
-
-    def activate(self) -> Bridge:
-        assert self.order(Transition.TRANSITION_CONFIGURE)
-        assert self.order(Transition.TRANSITION_ACTIVATE)
-        self.graph.until(
-            lambda: (
-                self.graph.odometry.get_subscription_count()
-                and self.graph.episode.get_subscription_count()
-            ),
-            "its subscriptions",
-        )
-        return self
-
-    def end(self, number: int = signal.SIGINT) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(PATIENCE_S)
-
-    def output(self) -> str:
-        return self.log.read_text()
-
 
 @pytest.fixture
-def graph() -> Iterator[Graph]:
-    made = Graph()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def start(graph: Graph, tmp_path: Path) -> Iterator[Callable[..., Bridge]]:
-    """Starts the recorder; it is gone when the test is over."""
-    started: list[Bridge] = []
-
-    def make(directory: Path | None = None, **parameters: object) -> Bridge:
-        bridge = Bridge(graph, directory or tmp_path / "bags", tmp_path / "log.txt", **parameters)
-        started.append(bridge)
-        return bridge
-
-    yield make
-    for bridge in started:
-        if bridge.process.poll() is None:
-            bridge.process.kill()
-        bridge.process.wait(PATIENCE_S)
-
-
-def exists(folder: Path) -> bool:
-    """Whether a bag has been begun."""
-    return any(folder.glob("*.mcap"))
+def others(graph: Graph, tmp_path: Path) -> Others:
+    return Others(graph, tmp_path / "bags")
 
 
 def odometry_in(folder: Path) -> list[int]:
@@ -168,33 +83,47 @@ def odometry_in(folder: Path) -> list[int]:
     return [message.header.stamp.sec for _, message in Bag(folder).decoded(["/odom"])]
 
 
+def diagnostics_of(graph: Graph) -> tuple[Collector, Callable[[str], Callable[[Any], bool]]]:
+    """The /diagnostics, and conditions on the value of a key of the recorder."""
+    collected = graph.collect(DiagnosticArray, "/diagnostics")
+
+    def condition(key: str, value: str) -> Callable[[Any], bool]:
+        return lambda message: any(
+            item.key == key and item.value == value
+            for status in message.status
+            if status.name == "/training_bridge"
+            for item in status.values
+        )
+
+    return collected, condition
+
+
 @pytest.mark.smoke
-def test_an_episode_becomes_a_bag_with_what_was_before_and_how_it_ended(
-    graph: Graph, start: Callable[..., Bridge]
-) -> None:
+def test_an_episode_becomes_a_bag_with_what_was_before_and_how_it_ended(others: Others) -> None:
+    graph = others.graph
     specification = graph.node.create_publisher(
         CostSpecification, topics.COST_SPECIFICATION, topics.latched()
     )
     specification.publish(CostSpecification(name="household", hash="abc"))
     costs = graph.node.create_publisher(CostVector, topics.COST_VECTOR, topics.reliable())
-    diagnostics = graph.node.create_publisher(DiagnosticArray, "/diagnostics", 10)
-    bridge = start().activate()
-    graph.until(costs.get_subscription_count, "the recorder to listen to costs")
+    simulator = graph.node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+    bridge = others.bring_up()
+    graph.wait_matched(costs)
+    said, condition = diagnostics_of(graph)
 
-    status = DiagnosticStatus(name="/sim_robot", values=[KeyValue(key="scenario", value="default")])
-    diagnostics.publish(DiagnosticArray(status=[status]))
-    sent = [graph.move() for _ in range(5)]
-    graph.set_episode("e/1", Episode.RUNNING)
-    graph.until(lambda: exists(bridge.directory / "e_1"), "the bag")
-    sent += [graph.move() for _ in range(5)]
+    values = [KeyValue(key="scenario", value="default"), KeyValue(key="seed", value="7")]
+    simulator.publish(DiagnosticArray(status=[DiagnosticStatus(name="/sim_robot", values=values)]))
+    sent = [others.move() for _ in range(5)]
+    folder = others.begin("e/1")
+    sent += [others.move() for _ in range(5)]
     costs.publish(CostVector(episode_id="e/1", terms=[TermCost(name="drop", cumulative=2.0)]))
-    graph.set_episode("e/1", Episode.ENDED, outcome=Episode.SUCCESS, outcome_reason="it is held")
-    sent.append(graph.move())
-    graph.until((bridge.directory / "e_1" / "metadata.yaml").is_file, "the bag's end")
+    others.tell("e/1", Episode.ENDED, outcome=Episode.SUCCESS, outcome_reason="it is held")
+    sent.append(others.move())
+    graph.wait_for((folder / "metadata.yaml").is_file, "the bag's end")
 
-    bag = Bag(bridge.directory / "e_1")
+    bag = Bag(folder)
     assert bag.finished
-    assert odometry_in(bag.path) == sent
+    assert odometry_in(folder) == sent
     [(_, read)] = bag.decoded(["/cost_specification"])
     assert read.hash == "abc"
     assert [message.state for _, message in bag.decoded(["/episode"])] == [0, 1]
@@ -206,6 +135,7 @@ def test_an_episode_becomes_a_bag_with_what_was_before_and_how_it_ended(
         keys.SPECIFICATION: "household",
         keys.SPECIFICATION_HASH: "abc",
         keys.SCENARIO: "default",
+        keys.SEED: "7",
         keys.OUTCOME: "SUCCESS",
         keys.OUTCOME_REASON: "it is held",
         keys.COMPLETE: "true",
@@ -213,116 +143,110 @@ def test_an_episode_becomes_a_bag_with_what_was_before_and_how_it_ended(
     assert expected.items() <= bag.provenance.items()
     assert json.loads(bag.provenance[keys.COSTS]) == {"drop": 2.0}
     assert json.loads(bag.provenance[keys.TOPICS])["signals.odometry"] == "/odom"
-    with Reader(bag.path) as reader:
+    # It compares the hash of every type, as ROS computed it, with the definition in the bag.
+    with AnyReader([folder]) as reader:
         assert reader.message_count == sum(1 for _ in bag.messages())
-    graph.until(lambda: graph.diagnostics.get("last_bag") == str(bag.path), "the report")
-    assert str(bag.path) in bridge.output()
+    said.wait(condition("last_bag", str(folder)), what="the bag's path")
+    assert str(folder) in bridge.output()
 
 
 def test_a_killed_recorder_leaves_a_bag_that_ends_less_than_a_second_before(
-    graph: Graph, start: Callable[..., Bridge]
+    others: Others,
 ) -> None:
-    bridge = start().activate()
-    graph.set_episode("killed", Episode.RUNNING)
-    folder = bridge.directory / "killed"
-    graph.until(lambda: exists(folder), "the bag")
+    bridge = others.bring_up()
+    folder = others.begin("killed")
     begin = time.monotonic()
 
-    def moved_for_three_seconds() -> bool:
-        graph.move()
+    def moved_long_enough() -> bool:
+        others.move()
         return time.monotonic() - begin > 3.0
 
-    graph.until(moved_for_three_seconds, "time")
-    bridge.process.kill()
+    others.graph.wait_for(moved_long_enough, "three seconds")
+    bridge.send(signal.SIGKILL)
     killed_ns = time.time_ns()
-    bridge.process.wait(PATIENCE_S)
+    bridge.wait_exit()
     bag = Bag(folder)
     stamps = [message.log_time_ns for message in bag.messages(["/odom"])]
     assert not bag.finished
     assert killed_ns - stamps[-1] < 1_000_000_000
-    assert len(stamps) > 10
+    assert odometry_in(folder) == list(range(1, len(stamps) + 1))
     assert bag.provenance[keys.EPISODE_ID] == "killed"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_recorder_that_is_stopped_finishes_its_bag(
-    graph: Graph, start: Callable[..., Bridge], number: int
-) -> None:
-    bridge = start().activate()
-    graph.set_episode("stopped", Episode.RUNNING)
-    graph.until(lambda: exists(bridge.directory / "stopped"), "the bag")
-    sent = [graph.move() for _ in range(3)]
-    graph.until(lambda: odometry_in(bridge.directory / "stopped") == sent, "messages on the disk")
-    assert bridge.end(number) == 0
-    assert odometry_in(bridge.directory / "stopped") == sent
-    with Reader(bridge.directory / "stopped") as reader:
-        assert reader.message_count > 3
+def test_a_recorder_that_is_stopped_finishes_its_bag(others: Others, number: int) -> None:
+    bridge = others.bring_up()
+    folder = others.begin("stopped")
+    sent = [others.move() for _ in range(3)]
+    others.graph.wait_for(lambda: odometry_in(folder) == sent, "the messages on the disk")
+    bridge.send(number)
+    assert bridge.wait_exit() == 0
+    with Reader(folder) as reader:
+        assert reader.message_count > len(sent)
+    assert odometry_in(folder) == sent
 
 
-def test_an_episode_whose_owner_leaves_is_ended_as_unknown(
-    graph: Graph, start: Callable[..., Bridge]
-) -> None:
-    bridge = start().activate()
-    graph.set_episode("orphan", Episode.RUNNING)
-    graph.until(lambda: exists(bridge.directory / "orphan"), "the bag")
-    graph.node.destroy_publisher(graph.episode)
-    graph.until((bridge.directory / "orphan" / "metadata.yaml").is_file, "the bag's end")
-    assert Bag(bridge.directory / "orphan").provenance[keys.OUTCOME] == "UNKNOWN"
+def test_an_episode_whose_owner_leaves_is_ended_as_unknown(others: Others) -> None:
+    others.bring_up()
+    folder = others.begin("orphan")
+    others.graph.node.destroy_publisher(others.episode)
+    others.graph.wait_for((folder / "metadata.yaml").is_file, "the bag's end", deadline_s=30.0)
+    assert Bag(folder).provenance[keys.OUTCOME] == "UNKNOWN"
 
 
-def test_a_folder_that_cannot_be_written_refuses_to_configure(
-    start: Callable[..., Bridge], tmp_path: Path
-) -> None:
+def test_a_folder_that_cannot_be_made_refuses_to_configure(others: Others, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    bridge = start(tmp_path / "file" / "bags")
-    assert not bridge.order(Transition.TRANSITION_CONFIGURE)
+    bridge = others.start(directory=tmp_path / "file" / "bags")
+    assert not bridge.change("configure")
     assert "expected a folder that can be written: Not a directory" in bridge.output()
-    assert bridge.end() == 0
 
 
-def test_a_read_only_folder_refuses_to_configure(
-    start: Callable[..., Bridge], tmp_path: Path
-) -> None:
-    folder = tmp_path / "sealed"
+@contextmanager
+def mounted(folder: Path, options: str) -> Iterator[Path]:
+    """A small file system of its own."""
     folder.mkdir()
-    if os.geteuid() == 0:  # permissions do not stop root; a read-only file system does
-        mount = ["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(folder)]
-        done = subprocess.run(mount, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            pytest.skip(f"no read-only file system can be mounted here: {done.stderr.strip()}")
-    else:
-        folder.chmod(0o500)
+    if os.geteuid() != 0:
+        pytest.skip("mounting a file system takes root")
+    mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
     try:
-        bridge = start(folder)
-        assert not bridge.order(Transition.TRANSITION_CONFIGURE)
-        assert f"parameter directory: {folder}: expected a folder that can be" in bridge.output()
-        assert bridge.end() == 0
+        yield folder
     finally:
-        if os.geteuid() == 0:
-            subprocess.run(["umount", "-l", str(folder)], check=True)
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_read_only_folder_refuses_to_configure(others: Others, tmp_path: Path) -> None:
+    with mounted(tmp_path / "sealed", "ro") as folder:
+        bridge = others.start(directory=folder)
+        assert not bridge.change("configure")
+        expected = f"parameter directory: {folder}: expected a folder that can be written"
+        assert expected in bridge.output()
+        bridge.send(signal.SIGTERM)
+        assert bridge.wait_exit() == 0
 
 
 def test_a_topic_of_a_type_that_is_not_installed_is_left_out_with_one_warning(
-    graph: Graph, start: Callable[..., Bridge], tmp_path: Path
+    others: Others, tmp_path: Path
 ) -> None:
     profile = yaml.safe_load((share_directory() / "config" / "robots" / "sim.yaml").read_text())
     profile["signals"]["contacts"]["type"] = "gone_msgs/msg/Gone"
     (tmp_path / "robot.yaml").write_text(yaml.safe_dump(profile))
-    bridge = start(robot=tmp_path / "robot.yaml").activate()
-    assert bridge.output().count("/contacts is not recorded: gone_msgs/msg/Gone") == 1
+    bridge = others.bring_up(robot=tmp_path / "robot.yaml")
+    assert bridge.output().count("topic /contacts is not recorded: message type gone_msgs") == 1
 
 
 def test_a_publisher_that_offers_less_than_expected_is_recorded_all_the_same(
-    graph: Graph, start: Callable[..., Bridge]
+    others: Others,
 ) -> None:
-    contacts = graph.node.create_publisher(Contacts, "contacts", topics.sensor(is_reliable=False))
-    bridge = start().activate()
-    graph.until(contacts.get_subscription_count, "the recorder to ask for less")
-    graph.set_episode("modest", Episode.RUNNING)
-    graph.until(lambda: exists(bridge.directory / "modest"), "the bag")
+    qos = topics.sensor(is_reliable=False)
+    contacts = others.graph.node.create_publisher(Contacts, "contacts", qos)
+    others.bring_up()
+    others.graph.wait_matched(contacts)
+    bag = Bag(others.begin("modest"))
     contacts.publish(Contacts())
-    bag = Bag(bridge.directory / "modest")
-    graph.until(lambda: any(bag.messages(["/contacts"])), "the message on the disk")
+    others.graph.wait_for(lambda: any(bag.messages(["/contacts"])), "the message on the disk")
 
 
 class Demonstrations:
@@ -331,81 +255,69 @@ class Demonstrations:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.client = ActionClient(graph.node, RecordEpisode, topics.RECORD_EPISODE)
-        graph.until(self.client.server_is_ready, "the action server")
+        graph.wait_for(self.client.server_is_ready, "the action server")
 
     def begin(self, name: str, duration_s: float = 0.0) -> Any:
         goal = RecordEpisode.Goal(name=name, duration_s=duration_s)
-        handle = self.graph.result(self.client.send_goal_async(goal), "the goal's acceptance")
-        assert handle.accepted
-        return handle
+        return self.answer(self.client.send_goal_async(goal), "the goal's acceptance")
 
     def end(self, handle: Any) -> Any:
-        return self.graph.result(handle.get_result_async(), "the goal's result")
+        return self.answer(handle.get_result_async(), "the goal's result")
+
+    def answer(self, future: Any, what: str) -> Any:
+        self.graph.wait_for(future.done, what)
+        return future.result()
 
 
-def test_a_demonstration_is_recorded_for_its_time_or_until_it_is_cancelled(
-    graph: Graph, start: Callable[..., Bridge]
-) -> None:
-    bridge = start(record_episodes=False).activate()
-    demonstrations = Demonstrations(graph)
-    graph.set_episode("not wanted", Episode.RUNNING)
+def test_a_demonstration_is_recorded_for_its_time_or_until_it_is_cancelled(others: Others) -> None:
+    others.bring_up(record_episodes=False)
+    demonstrations = Demonstrations(others.graph)
+    others.tell("not wanted", Episode.RUNNING)
 
-    timed = demonstrations.begin("timed", duration_s=0.5)
-    answer = demonstrations.end(timed)
-    assert answer.status == GoalStatus.STATUS_SUCCEEDED
-    assert answer.result.uri == str(bridge.directory / "timed")
-    assert answer.result.complete
+    timed = demonstrations.end(demonstrations.begin("timed", duration_s=0.5))
+    assert timed.status == GoalStatus.STATUS_SUCCEEDED
+    assert timed.result.uri == str(others.directory / "timed")
+    assert timed.result.complete
 
     handle = demonstrations.begin("cancelled")
-    folder = bridge.directory / "cancelled"
-    graph.until(lambda: exists(folder), "the bag")
-    sent = [graph.move() for _ in range(5)]
-    graph.until(lambda: odometry_in(folder)[-5:] == sent, "the messages on the disk")
-    graph.result(handle.cancel_goal_async(), "the cancellation")
-    answer = demonstrations.end(handle)
-    assert answer.status == GoalStatus.STATUS_CANCELED
-    assert answer.result.complete
-    assert answer.result.messages == sum(1 for _ in Bag(folder).messages())
-    assert odometry_in(folder)[-5:] == sent
-    assert sorted(folder.name for folder in bridge.directory.iterdir()) == ["cancelled", "timed"]
+    folder = others.directory / "cancelled"
+    others.graph.wait_for(lambda: any(folder.glob("*.mcap")), "the bag")
+    sent = [others.move() for _ in range(5)]
+    others.graph.wait_for(lambda: odometry_in(folder)[-5:] == sent, "the messages on the disk")
+    demonstrations.answer(handle.cancel_goal_async(), "the cancellation")
+    cancelled = demonstrations.end(handle)
+    assert cancelled.status == GoalStatus.STATUS_CANCELED
+    assert cancelled.result.complete
+    assert cancelled.result.messages == sum(1 for _ in Bag(folder).messages())
+    assert sorted(folder.name for folder in others.directory.iterdir()) == ["cancelled", "timed"]
 
     for name in ("", "../above", "timed"):
-        answer = demonstrations.end(demonstrations.begin(name))
-        assert answer.status == GoalStatus.STATUS_ABORTED
-        assert "name: expected a new folder" in answer.result.message
+        refused = demonstrations.end(demonstrations.begin(name))
+        assert refused.status == GoalStatus.STATUS_ABORTED
+        assert "name: expected a new folder" in refused.result.message
 
 
-def test_a_demonstration_fails_when_the_disk_is_full(
-    graph: Graph, start: Callable[..., Bridge], tmp_path: Path
-) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small disk takes root")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)]
-    done = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        pytest.skip(f"no small disk can be mounted here: {done.stderr.strip()}")
-    try:
-        start(disk, min_free_disk_mib=0).activate()
-        description = graph.node.create_publisher(Odometry, "odom", QoSProfile(depth=1))
-        handle = Demonstrations(graph).begin("demo")
-        result = handle.get_result_async()
+def test_a_demonstration_fails_when_the_disk_is_full(others: Others, tmp_path: Path) -> None:
+    with mounted(tmp_path / "disk", "size=2m") as disk:
+        others.bring_up(directory=disk, min_free_disk_mib=0)
+        said, _ = diagnostics_of(others.graph)
+        demonstrations = Demonstrations(others.graph)
+        result = demonstrations.begin("demo").get_result_async()
 
         def failed() -> bool:
-            noise = Odometry(child_frame_id=os.urandom(100_000).hex())
-            description.publish(noise)
+            others.odometry.publish(Odometry(child_frame_id=os.urandom(50_000).hex()))
             return result.done()
 
-        graph.until(failed, "the disk to be full")
+        others.graph.wait_for(failed, "the disk to be full")
         answer = result.result()
         assert answer.status == GoalStatus.STATUS_ABORTED
         assert not answer.result.complete
         assert "No space left on device" in answer.result.message
-        graph.until(
-            lambda: graph.diagnostics.get("level") == DiagnosticStatus.ERROR, "the diagnostics"
+        said.wait(
+            lambda message: any(
+                status.level == DiagnosticStatus.ERROR and "No space left" in status.message
+                for status in message.status
+            ),
+            what="an error on /diagnostics",
         )
-        assert "No space left" in graph.diagnostics["message"]
-        assert len(list(Bag(disk / "demo").messages(["/odom"]))) > 0
-    finally:
-        subprocess.run(["umount", "-l", str(disk)], check=True)
+        assert odometry_in(disk / "demo")

@@ -21,7 +21,6 @@ from safevla_ros.robot.messages import set_stamp
 
 REPOSITORY = Path(__file__).parents[3]
 OWN = "safevla_ros/msg/"
-FEEDBACK = "safevla_ros/action/RunPolicy_FeedbackMessage"
 WALL_NS = 1_700_000_000 * 10**9
 TOPICS = {
     "signals.odometry": "/odom",
@@ -41,10 +40,6 @@ def types() -> Typestore:
     own = {}
     for file in sorted((REPOSITORY / "msg").glob("*.msg")):
         own |= get_types_from_msg(file.read_text(), f"{OWN}{file.stem}")
-    feedback = (REPOSITORY / "action" / "RunPolicy.action").read_text().split("---")[-1]
-    own |= get_types_from_msg(feedback, f"{OWN}RunPolicy_Feedback")
-    message = "unique_identifier_msgs/UUID goal_id\nsafevla_ros/RunPolicy_Feedback feedback\n"
-    own |= get_types_from_msg(message, FEEDBACK)
     store.register(own)
     return store
 

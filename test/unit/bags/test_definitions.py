@@ -19,14 +19,12 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     files = {
         "builtin_interfaces/msg/Time.msg": "int32 sec\nuint32 nanosec\n",
         "std_msgs/msg/Header.msg": "builtin_interfaces/Time stamp\nstring frame_id  # a/frame id\n",
-        "unique_identifier_msgs/msg/UUID.msg": "uint8[16] uuid\n",
         "toys_msgs/msg/Box.msg": (
             "# A box\nuint8 RED=1\nstring KIND='std_msgs/Other x'\nstd_msgs/Header header\n"
             "Lid[] lids\nLid[<=3] spare\nstring<=8 name 'box'\nfloat64[3] size\n"
         ),
         "toys_msgs/msg/Lid.msg": "builtin_interfaces/Time made\n",
         "toys_msgs/msg/Broken.msg": "gone_msgs/Gone gone\n",
-        "toys_msgs/action/Play.action": "string game\n---\nbool won\n---\nLid lid\nuint32 round\n",
         "toys_msgs/msg/Box.json": json.dumps(
             {"type_hashes": [{"type_name": "toys_msgs/msg/Box", "hash_string": "RIHS01_ab"}]}
         ),
@@ -59,16 +57,6 @@ def test_a_definition_holds_each_part_once_in_the_form_that_readers_parse() -> N
         "builtin_interfaces/msg/Time",
     }
     assert "toys_msgs/msg/Box" in generate_dynamic("toys_msgs/msg/Box", definition.text)
-
-
-@pytest.mark.usefixtures("installed")
-def test_an_actions_feedback_is_put_together_from_its_action_file() -> None:
-    name = "toys_msgs/action/Play_FeedbackMessage"
-    definition = find_definition(name)
-    fields = get_types_from_msg(definition.text, name)
-    assert [field for field, _ in fields[name][1]] == ["goal_id", "feedback"]
-    assert [field for field, _ in fields["toys_msgs/msg/Play_Feedback"][1]] == ["lid", "round"]
-    assert definition.type_hash == ""
 
 
 @pytest.mark.usefixtures("installed")
