@@ -67,6 +67,8 @@ def compiler() -> Finding:
 
 def ros() -> Finding:
     """rclpy, and where it comes from."""
+    if sentence := middleware.missing_middleware(os.environ):
+        return Finding("ros", "missing", sentence)
     try:
         import rclpy
     except ImportError as error:
@@ -94,6 +96,8 @@ def messages() -> Finding:
 
 def rmw() -> Finding:
     """The middleware in use."""
+    if sentence := middleware.missing_middleware(os.environ):
+        return Finding("rmw", "missing", sentence)
     try:
         from rclpy.utilities import get_rmw_implementation_identifier
 
@@ -159,6 +163,8 @@ def domain() -> Finding:
         lock = DomainLock(number)
         lock.acquire()
         lock.release()
+        if middleware.missing_middleware(os.environ):
+            return Finding("domain", "note", "cannot be looked at without a middleware")
         from safevla_ros.nodes.discovery import nodes_on_domain
 
         others = nodes_on_domain()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
 from safevla_ros.cli.failure import ExitCode, Failure
+from safevla_ros.nodes.middleware import missing_middleware
 
 HOW_TO_GET_ROS = (
     "run `make build` in a checkout of safevla_ros and use .venv/bin/safevla, or install ROS 2, "
@@ -12,6 +15,8 @@ HOW_TO_GET_ROS = (
 
 def require_ros() -> None:
     """Raises Failure where rclpy or this package's messages cannot be imported."""
+    if sentence := missing_middleware(os.environ):
+        raise Failure(ExitCode.LACKS_SOFTWARE, sentence)
     try:
         import rclpy  # noqa: F401
     except ImportError as error:

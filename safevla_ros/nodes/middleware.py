@@ -33,6 +33,29 @@ def profile_variable(environment: Mapping[str, str]) -> str:
     return PROFILE_VARIABLES[1] if old else PROFILE_VARIABLES[0]
 
 
+def missing_middleware(environment: Mapping[str, str]) -> str:
+    """A sentence when the environment asks for a middleware that is not installed, else empty.
+
+    To be asked before rclpy is imported, which would end the process.
+    """
+    wanted = environment.get("RMW_IMPLEMENTATION", "")
+    prefixes = [p for p in environment.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p]
+    installed = sorted(
+        {
+            file.name
+            for prefix in prefixes
+            for file in Path(prefix, "share/ament_index/resource_index/rmw_typesupport").glob("*")
+        }
+        - {"rmw_implementation"}  # the one that loads the others
+    )
+    if not wanted or not installed or wanted in installed:
+        return ""
+    return (
+        f"RMW_IMPLEMENTATION asks for {wanted}, and this installation of ROS 2 has "
+        f"{', '.join(installed)}: unset it"
+    )
+
+
 def graph_environment(environment: Mapping[str, str], *, simulated: bool) -> dict[str, str]:
     """What is missing in `environment` for the processes of a graph.
 

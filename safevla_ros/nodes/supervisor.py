@@ -21,6 +21,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 
@@ -295,12 +296,20 @@ class Supervisor:
     # Stopping
 
     def _stop_processes(self) -> None:
-        """Last started, first stopped: the recorder finishes its bag, the watchdog leaves last."""
-        for managed in reversed(self._managed):
-            if managed.process is not None and managed.phase is not Phase.EXITED:
-                if not managed.process.stop(GRACE_S):
-                    self._report(managed.spec.name, f"did not stop within {GRACE_S:.0f} s, killed")
-                managed.enter(Phase.EXITED)
+        """Last started, first stopped: the recorder finishes its bag, the watchdog leaves last.
+
+        Each is stopped whatever happens to the others.
+        """
+        with ExitStack() as stack:
+            for managed in self._managed:
+                stack.callback(self._stop, managed)
+
+    def _stop(self, managed: ManagedNode) -> None:
+        if managed.process is None or managed.phase is Phase.EXITED:
+            return
+        managed.enter(Phase.EXITED)
+        if not managed.process.stop(GRACE_S):
+            self._report(managed.spec.name, f"did not stop within {GRACE_S:.0f} s, killed")
 
 
 def _exit_sentence(process: NodeProcess, code: int) -> str:

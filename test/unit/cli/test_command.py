@@ -142,6 +142,14 @@ class TestDoctor:
         assert finding["status"] == "missing"
         assert "pip install 'safevla-ros[" in finding["fix"]
 
+    def test_a_middleware_that_is_not_installed_is_named(self, tmp_path):
+        (tmp_path / "share/ament_index/resource_index/rmw_typesupport").mkdir(parents=True)
+        (tmp_path / "share/ament_index/resource_index/rmw_typesupport/rmw_fastrtps_cpp").touch()
+        code, answer = doctor(RMW_IMPLEMENTATION="rmw_other_cpp", AMENT_PREFIX_PATH=str(tmp_path))
+        assert code == 1
+        assert "RMW_IMPLEMENTATION asks for rmw_other_cpp" in answer["checks"]["ros"]["text"]
+        assert "has rmw_fastrtps_cpp" in answer["checks"]["ros"]["text"]
+
     def test_a_machine_without_a_compiler_gets_the_apt_line(self, tmp_path):
         _, answer = doctor(without="rclpy", PATH=str(tmp_path))
         finding = answer["checks"]["compiler"]
