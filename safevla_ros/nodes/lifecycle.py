@@ -32,6 +32,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.action import ActionClient
 from rclpy.client import Client
 from rclpy.clock import Clock, ClockType
+from rclpy.duration import Duration
 from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
@@ -52,6 +53,9 @@ Scalar = TypeVar("Scalar", bool, int, float, str)
 _SPIN_S = 0.2
 """Spins are this long, then resumed: the EventsExecutor of the wheels never waits in an endless
 spin (its deadline overflows), and signal handlers of Python run between spins at the latest."""
+
+_DELIVERY_S = 0.5
+"""How long a node waits on its way out for its last messages to be received."""
 
 
 class ConfigurationError(ValueError):
@@ -232,6 +236,15 @@ class GraphNode(LifecycleNode):
         if not self._last_action_done:
             self._last_action_done = True
             self.last_action()
+            self._wait_delivered()
+
+    def _wait_delivered(self) -> None:
+        """Wait until reliable readers have what was published last: a publisher that goes at once
+        may take its last messages along."""
+        end = time.monotonic() + _DELIVERY_S
+        for _, entity in self._made:
+            if isinstance(entity, Publisher):
+                entity.wait_for_all_acked(Duration(seconds=max(0.0, end - time.monotonic())))
 
     # Lifecycle.
 
