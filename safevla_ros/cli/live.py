@@ -126,7 +126,7 @@ def picture(state: RunState) -> RenderableType:
     """The live view of a run."""
     if not state.instruction:
         return Panel(_starting(state), title="starting the graph", border_style="dim")
-    parts = [_task(state), _progress(state), Text()]
+    parts: list[RenderableType] = [_task(state), _progress(state), Text()]
     if state.terms:
         parts += [_costs(state), Text()]
     parts += [_gate(state), _safety(state)]

@@ -132,12 +132,12 @@ def fastdds_profile() -> Finding:
 
 def segment_size(profile: Path) -> int | None:
     """Bytes of the shared-memory segment that a Fast DDS profile sets; None where it sets none."""
-    sizes = [
-        int(element.text)
+    texts = (
+        (element.text or "").strip()
         for element in ElementTree.parse(profile).iter()
         if element.tag.rpartition("}")[2] == "segment_size"
-        and (element.text or "").strip().isdigit()
-    ]
+    )
+    sizes = [int(text) for text in texts if text.isdigit()]
     return max(sizes, default=None)
 
 

@@ -194,8 +194,8 @@ def _episode(operator: Operator, watch: _Watch, folder: RunFolder) -> RunResult:
     if not watch.until(answer.done, RESET_TIMEOUT_S):
         raise RunError("sim_robot does not answer")
     task = answer.result()
-    if not task.success:
-        raise RunError(f"sim_robot: {task.message}")
+    if task is None or not task.success:
+        raise RunError(f"sim_robot: {task.message if task else 'no answer'}")
     operator.run(task)
     watch.while_the_robot_lives(lambda: operator.result() is not None)
     result = operator.result()
