@@ -100,19 +100,22 @@ class EpisodeRun:
         self._limits = limits
         self._outputs = outputs
         self._source = source
-        self._started_ns = inbox.now_ns()
-        self._due_ns = self._started_ns
+        self._started_ns = 0
+        self._due_ns = 0
         self._chunk_id = 0
 
     @property
     def duration_s(self) -> float:
-        """ROS time since the episode began."""
+        """ROS time since the episode began; 0 before it did."""
+        if self._started_ns == 0:
+            return 0.0
         return (self._inbox.now_ns() - self._started_ns) / NANOSECONDS
 
     def run(self) -> EpisodeOver:
         """Run to the end, publish it, and return how it ended."""
-        self._publish_episode(Episode.RUNNING)
         try:
+            self._started_ns = self._due_ns = self._first_time()
+            self._publish_episode(Episode.RUNNING)
             self._loop()
         except EpisodeOver as end:
             over = end
@@ -124,7 +127,8 @@ class EpisodeRun:
             self._stand()
             over = self._judged(over)
         finally:
-            self._publish_episode(Episode.ENDED, over)
+            if self._started_ns:  # else nobody has heard of it
+                self._publish_episode(Episode.ENDED, over)
         return over
 
     def _loop(self) -> None:
@@ -165,6 +169,21 @@ class EpisodeRun:
             raise verdict
         if 0.0 < self._limits.time_s <= self.duration_s:
             raise EpisodeOver("UNKNOWN", f"time limit of {self._limits.time_s:g} s")
+
+    def _first_time(self) -> int:
+        """ROS time [ns], once there is one: simulated time is 0 until the first /clock is heard,
+        and an episode that began then would have run for as long as the simulation."""
+        since_s = time.monotonic()
+
+        def ready() -> int | None:
+            self._check()
+            if time.monotonic() - since_s > self._limits.silence_s:
+                raise EpisodeOver("ABORTED", f"no time on /clock for {self._limits.silence_s:g} s")
+            return self._inbox.now_ns() or None
+
+        started = self._inbox.wait(ready)
+        assert started is not None  # without a limit in ROS time, wait returns what ready returns
+        return started
 
     def _wait_until_due(self) -> None:
         self._inbox.wait(self._check, self._due_ns)

@@ -164,21 +164,35 @@ def test_one_goal_at_a_time_and_a_cancelled_one_stands_at_once(simulated):
     assert second.result()[1].episode_id != result.episode_id
 
 
-@pytest.mark.parametrize(
-    ("goal", "reason"),
-    [({"max_steps": 3}, "limit"), ({"time_limit_s": 1.2}, "limit")],
-    ids=["steps", "time"],
-)
-def test_the_goals_limits_end_an_episode_and_the_judge_is_asked(simulated, goal, reason):
+def test_the_goals_limit_of_steps_ends_an_episode_when_the_last_one_has_run(simulated):
     simulated.bring_up("do-nothing")
-    status, result = simulated.send(**goal).result()
+    status, result = simulated.send(max_steps=3).result()
     assert (status, result.outcome) == (GoalStatus.STATUS_SUCCEEDED, Episode.FAILURE)
-    assert reason in result.reason
     assert result.steps == 3
+    assert result.duration_s >= 3 * PROFILE.step_s
+    assert_judged_without_end(simulated, result)
+
+
+def test_the_goals_limit_of_time_ends_an_episode(simulated):
+    simulated.bring_up("do-nothing")
+    status, result = simulated.send(time_limit_s=1.7).result()
+    assert (status, result.outcome) == (GoalStatus.STATUS_SUCCEEDED, Episode.FAILURE)
+    assert result.duration_s >= 1.7
+    assert_judged_without_end(simulated, result)
+    running, ending = (
+        stamp_ns(next(m for m in simulated.episodes.messages if m.state == state).header.stamp)
+        for state in (Episode.RUNNING, Episode.ENDING)
+    )
+    assert 1.7 <= (ending - running) * 1e-9 < 2.2
+    assert all(stamp_ns(m.header.stamp) <= ending for m in simulated.candidates.messages)
+
+
+def assert_judged_without_end(simulated, result):
+    """The judge was asked, and told that the policy had not declared the end."""
+    assert states(simulated, result.episode_id) == [Episode.RUNNING, Episode.ENDING, Episode.ENDED]
     ending = simulated.episodes.wait(lambda m: m.state == Episode.ENDING, what="the wait")
     assert not ending.end_declared
-    whole_s = 3 * PROFILE.step_s if "max_steps" in goal else goal["time_limit_s"]
-    assert whole_s - 0.01 <= result.duration_s < whole_s + 1.0
+    assert "limit" in result.reason
 
 
 def test_silent_cameras_end_the_episode_and_a_returning_ingest_serves_the_next(simulated):
@@ -195,6 +209,24 @@ def test_silent_cameras_end_the_episode_and_a_returning_ingest_serves_the_next(s
     simulated.start_ingest()
     observations.wait(what="an observation of the new ingest")
     assert simulated.send(max_steps=2).result()[1].steps == 2
+
+
+def test_without_a_clock_an_episode_ends_and_does_not_begin_at_time_zero(simulated):
+    simulated.start_inference("do-nothing", observation_timeout_s=1.0)
+    status, result = simulated.send().result()
+    assert (status, result.outcome) == (GoalStatus.STATUS_ABORTED, Episode.ABORTED)
+    assert result.reason == "no time on /clock for 1 s"
+
+
+def test_an_episode_begins_when_the_clock_does(simulated):
+    simulated.start_inference("do-nothing", observation_timeout_s=60.0)
+    goal = simulated.send(max_steps=2)  # before there is any time
+    simulated.start_robot(real_time_factor=2.0)
+    simulated.start_ingest()
+    _, result = goal.result()
+    assert result.steps == 2
+    running = simulated.episodes.wait(lambda m: m.state == Episode.RUNNING, what="the start")
+    assert stamp_ns(running.started) > 0
 
 
 def test_an_ingest_that_restarts_in_time_is_waited_for(simulated):
@@ -214,9 +246,10 @@ def test_frozen_cameras_are_as_good_as_none(simulated):
         Observation, topics.OBSERVATION, topics.reliable()
     )
     simulated.start_robot()
-    simulated.start_inference("do-nothing", observation_timeout_s=1.0)
+    simulated.start_inference("do-nothing", observation_timeout_s=2.0)
     simulated.graph.wait_matched(observations)
     goal = simulated.send()
+    simulated.episodes.wait(what="the start")
     observations.publish(Observation(camera_names=["navigation"], frozen=[True]))
     _, result = goal.result()
     assert result.outcome == Episode.ABORTED
