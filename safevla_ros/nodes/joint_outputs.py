@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from action_msgs.srv import CancelGoal
 from builtin_interfaces.msg import Duration
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
@@ -134,7 +135,11 @@ class TrajectoryTopic(_Trajectories):
 
 
 class TrajectoryAction(_Trajectories):
-    """A FollowJointTrajectory action server. A new goal replaces the running one."""
+    """A FollowJointTrajectory action server. A new goal replaces the running one.
+
+    To hold is to cancel all goals of the server, whoever sent them: the watchdog must stop what the
+    monitor began. A controller whose goal is cancelled holds its position.
+    """
 
     def __init__(
         self,
@@ -145,44 +150,42 @@ class TrajectoryAction(_Trajectories):
     ) -> None:
         super().__init__(output, profile)
         self._logger = node.get_logger()
-        self._action = output.action
+        self._action = str(output.action)
         self._action_type = action_type
-        self._client = node.action_client(action_type, str(output.action))
+        self._goals = node.action_client(action_type, self._action)
+        self._cancel = node.client(CancelGoal, f"{self._action}/_action/cancel_goal")
         self._is_new = False
-        self._sent_s = 0.0
-        self._generation = 0
-        self._goals: list[Any] = []
+        self._is_holding = False
+        self._sent_s = self._cancelled_s = 0.0
 
     def send(self, targets: Mapping[str, float], joints: Joints) -> None:
         """See Output. Called at every tick, so a target that came too soon goes out later."""
+        self._is_holding = False
         self._is_new = self._changed(targets) or self._is_new
         now_s = time.monotonic()
         if self._is_new and now_s - self._sent_s >= GOAL_PERIOD_S:
             self._is_new = False
             self._sent_s = now_s
             goal = self._action_type.Goal(trajectory=self._trajectory(joints))
-            generation = self._generation
-            future = self._client.send_goal_async(goal)
-            future.add_done_callback(lambda done: self._on_answer(done.result(), generation))
+            self._goals.send_goal_async(goal).add_done_callback(self._on_answer)
 
     def hold(self, joints: Joints) -> None:
-        """Cancel every goal: a controller whose goal is cancelled holds its position."""
-        if not self._held:
-            self._hold_targets(joints)
-            self._held = self._held or {"": 0.0}  # also without a measurement, cancel only once
+        """See Output."""
+        now_s = time.monotonic()
+        if not self._is_holding or now_s - self._cancelled_s >= REPEAT_S:
+            self._is_holding = True
             self._is_new = False
-            self._generation += 1
-            for goal in self._goals:
-                goal.cancel_goal_async()
-            self._goals.clear()
+            self._cancelled_s = now_s
+            self._hold_targets(joints)
+            if self._cancel.service_is_ready():
+                self._cancel.call_async(CancelGoal.Request())  # no id and no time: all goals
 
-    def _on_answer(self, goal: Any, generation: int) -> None:
-        if not goal.accepted:
-            self._is_new = not self._held
+    def _on_answer(self, answer: Any) -> None:
+        goal = answer.result()
+        if goal.accepted and self._is_holding:
+            goal.cancel_goal_async()  # it was under way when the stop came
+        elif not goal.accepted and not self._is_holding:
+            self._is_new = True
             self._logger.warning(
                 f"{self._action} rejected a goal, it is sent again", throttle_duration_sec=1.0
             )
-        elif generation != self._generation:
-            goal.cancel_goal_async()  # it was accepted after the stop
-        else:
-            self._goals = [goal]
