@@ -50,7 +50,7 @@ def summarise(bag: Bag, log: RunLog) -> dict[str, Any]:
     episode = log.episode
     costs = _costs(log)
     dropped = sum(_counts(said, keys.DROPPED).values())
-    lost = sum(_counts(said, keys.LOST).values())
+    lost = sum(_counts(said, keys.LOST).values()) if keys.LOST in said else None
     return {
         "robot": said.get(keys.ROBOT) or None,
         "scenario": said.get(keys.SCENARIO) or None,

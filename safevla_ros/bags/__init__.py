@@ -1,10 +1,16 @@
 """Bags: what the graph said, recorded as it came and read back.
 
-A bag is a rosbag2 folder: one MCAP file and metadata.yaml. `writer` records without ever holding up
-its caller, `reader` reads (also a file that was cut off), `repair` finishes a cut file, `recent`
-remembers the last seconds for what must be recorded from before its cause, `metadata` has what
-rosbag2 wants to know about a bag and the keys of its provenance, `definitions` finds message
-definitions. Messages are bytes as they came from the wire; no ROS is imported.
+A bag is a rosbag2 folder: one MCAP file and metadata.yaml.
+
+    recorder      one stream of messages into any number of bags, from a second before their cause
+    writer        one bag, without ever holding up who hands over the messages
+    mcap_file     its file, on the writer's thread
+    reader        bags back, also what is left of one that was cut off
+    repair        finishes a bag that was cut off
+    metadata      what rosbag2 wants to know about a bag, and the keys of our provenance
+    definitions   message definitions, as ROS 2 packages install them
+
+Messages are bytes as they came from the wire; no ROS is imported.
 """
 
 from dataclasses import dataclass

@@ -39,7 +39,7 @@ OUTCOME = "outcome"  # name of an Episode constant
 OUTCOME_REASON = "outcome_reason"
 COSTS = "costs"  # JSON: cost term -> episode sum
 DROPPED = "dropped"  # JSON: topic -> messages that were not written
-LOST = "lost"  # JSON: topic -> messages that the middleware lost on the way to the recorder
+LOST = "lost"  # JSON: topic -> messages lost on the way to the recorder; absent: not known
 COMPLETE = "complete"  # "true", or "false" with the reason in `problem`
 PROBLEM = "problem"
 
@@ -194,4 +194,4 @@ def nested(provenance: Mapping[str, str], key: str) -> dict[str, object]:
 
 
 def _dump(value: object) -> str:
-    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, width=1000, allow_unicode=True)
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, width=1 << 20, allow_unicode=True)

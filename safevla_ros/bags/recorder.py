@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from safevla_ros.bags import RawMessage
+from safevla_ros.bags import BagError, RawMessage
 from safevla_ros.bags.mcap_file import Topic
 from safevla_ros.bags.metadata import Qos
 from safevla_ros.bags.recent import RecentMessages
@@ -17,6 +17,9 @@ from safevla_ros.bags.writer import BagWriter, Limits
 
 HEAD_S = 1.0
 HEAD_BYTES = 64 << 20
+MOST_BAGS = 4
+"""Bags that are open or being closed: each may hold a full queue of messages in memory, and on a
+disk that does not answer none of them ever closes."""
 
 
 class Recorder:
@@ -31,6 +34,7 @@ class Recorder:
         self._distro = distro
         self._recent = RecentMessages(HEAD_S, HEAD_BYTES, _latched(topics))
         self._writers: list[BagWriter] = []
+        self._closing: list[BagWriter] = []
 
     def take(self, message: RawMessage) -> None:
         """The next message of the stream, of one of the topics."""
@@ -40,6 +44,12 @@ class Recorder:
 
     def begin(self, name: str, provenance: Mapping[str, str]) -> BagWriter:
         """Begin the bag <directory>/<name>. Raises BagError when that is not possible."""
+        self._closing = [writer for writer in self._closing if not writer.closed]
+        if len(self._writers) + len(self._closing) >= MOST_BAGS:
+            raise BagError(
+                f"{self._directory / name}: not recorded: {len(self._writers)} bags are open and "
+                f"{len(self._closing)} wait for a disk that does not answer"
+            )
         writer = BagWriter(
             self._directory / name, provenance, limits=self._limits, distro=self._distro
         )
@@ -55,6 +65,7 @@ class Recorder:
         second call changes nothing."""
         if writer in self._writers:
             self._writers.remove(writer)
+            self._closing.append(writer)
         writer.finish(provenance)
 
 

@@ -218,11 +218,12 @@ class TrainingBridge(GraphNode):
             peek(data)
 
     def _count_lost(self, topic: str, info: dict[str, Any]) -> None:
-        """Gaps in a publisher's own numbers are messages that DDS lost on the way here."""
-        number = info.get("publication_sequence_number")
-        if number is None:
+        """Gaps in a publisher's own numbers are messages that DDS lost on the way here. Jazzy does
+        not tell which publisher a number belongs to; there nothing is counted."""
+        publisher, number = info.get("publisher_gid"), info["publication_sequence_number"]
+        if publisher is None or number is None:
             return
-        key = (topic, info["publisher_gid"]["data"])
+        key = (topic, publisher["data"])
         last = self._sequences.get(key)
         self._sequences[key] = number
         if last is not None and number > last + 1:
@@ -382,15 +383,11 @@ class TrainingBridge(GraphNode):
 
     def _end(self, recording: Recording) -> None:
         """Let a bag be closed; `_finish_closed` sees to the rest. A second call does nothing."""
-        self._recorder.end(
-            recording.writer,
-            self._facts
-            | recording.outcome
-            | {
-                keys.COSTS: json.dumps(recording.costs),
-                keys.LOST: json.dumps(self._lost - recording.lost_before),
-            },
-        )
+        provenance = self._facts | recording.outcome
+        provenance[keys.COSTS] = json.dumps(recording.costs)
+        if self._sequences:
+            provenance[keys.LOST] = json.dumps(self._lost - recording.lost_before)
+        self._recorder.end(recording.writer, provenance)
 
     def _finish_closed(self) -> None:
         """Say how the bags that are closed by now ended."""
