@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 
 VIEW_NICE = 5
 FRAME_S = 0.2  # between pictures of the live view
-CONNECT_TIMEOUT_S = 20.0
-RESET_TIMEOUT_S = 30.0
-SILENCE_TIMEOUT_S = 20.0
 BAG_TIMEOUT_S = 15.0
 
 
@@ -173,33 +170,11 @@ class _Watch:
             self._view.update(self._state)
         return True
 
-    def while_the_robot_lives(self, condition: Callable[[], bool]) -> None:
-        """Until the condition is true. Raises RunError when the monitor says nothing new."""
-        from safevla_ros.nodes.operator import RunError
-
-        heard_s, heard_at = self._state.now_s, time.monotonic()
-        while not self.until(condition, 1.0):
-            if self._state.now_s != heard_s:
-                heard_s, heard_at = self._state.now_s, time.monotonic()
-            elif time.monotonic() - heard_at > SILENCE_TIMEOUT_S:
-                raise RunError(f"cost_monitor has said nothing new for {SILENCE_TIMEOUT_S:.0f} s")
-
 
 def _episode(operator: Operator, watch: _Watch, folder: RunFolder) -> RunResult:
-    from safevla_ros.nodes.operator import RunError
+    from safevla_ros.nodes.operator import run_scenario
 
-    if not watch.until(operator.is_connected, CONNECT_TIMEOUT_S):
-        raise RunError(f"the graph is up, but not heard after {CONNECT_TIMEOUT_S:.0f} s")
-    answer = operator.reset_scenario()
-    if not watch.until(answer.done, RESET_TIMEOUT_S):
-        raise RunError("sim_robot does not answer")
-    task = answer.result()
-    if task is None or not task.success:
-        raise RunError(f"sim_robot: {task.message if task else 'no answer'}")
-    operator.run(task)
-    watch.while_the_robot_lives(lambda: operator.result() is not None)
-    result = operator.result()
-    assert result is not None
+    result = run_scenario(operator, watch.until)
     # The recorder waits for the last messages, then closes the bag. One that is still open when the
     # graph goes down is closed then.
     metadata = folder.bags / result.episode_id / "metadata.yaml"

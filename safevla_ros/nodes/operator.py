@@ -1,7 +1,14 @@
-"""The person's side of a run: sends the goal, and gathers what there is to see while it lasts."""
+"""The person's side of a run: sends the goal, and gathers what there is to see while it lasts.
+
+A stop that was latched before the goal is released, deliberately and on record: somebody who starts
+a run wants the robot to move, and a busy start can have made the monitor late. One that is latched
+during the run stays.
+"""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +32,15 @@ from safevla_ros.nodes import topics
 from safevla_ros.nodes.run_state import RunState
 from safevla_ros.robot.messages import stamp_ns
 from safevla_ros.robot.state import NANOSECONDS
-from safevla_ros.srv import ResetScenario
+from safevla_ros.srv import ResetScenario, ResetStop
+
+CONNECT_TIMEOUT_S = 30.0
+ANSWER_TIMEOUT_S = 30.0
+RELEASE_TIMEOUT_S = 15.0  # the monitor refuses to release a stop that is very young
+SILENCE_TIMEOUT_S = 20.0
+
+Wait = Callable[[Callable[[], bool], float], bool]
+"""Spins until a condition is true, for at most so many seconds; returns whether it is."""
 
 
 class RunError(RuntimeError):
@@ -45,10 +60,7 @@ class RunResult:
 
 
 class Operator(Node):
-    """Runs one episode. Work is done by whoever spins the node; nothing here blocks.
-
-    `reset_scenario`, then `run` with the answer, then `result` until it is not None.
-    """
+    """Asks the graph, and hears from it. Work is done by whoever spins the node."""
 
     def __init__(
         self,
@@ -67,6 +79,7 @@ class Operator(Node):
         )
         self.state = state
         self._reset = self.create_client(ResetScenario, topics.RESET_SCENARIO)
+        self._release = self.create_client(ResetStop, topics.RESET_STOP)
         self._run_policy = ActionClient(self, RunPolicy, topics.RUN_POLICY)
         self._accepted: Future | None = None
         self._finished: Future | None = None
@@ -85,6 +98,7 @@ class Operator(Node):
         """Whether simulator, inference and monitor can be heard."""
         return (
             self._reset.service_is_ready()
+            and self._release.service_is_ready()
             and self._run_policy.server_is_ready()
             and bool(self.state.mode)
         )
@@ -92,6 +106,10 @@ class Operator(Node):
     def reset_scenario(self) -> Future:
         """Ask the simulator to start its scenario anew; the answer says what the task is."""
         return self._reset.call_async(ResetScenario.Request())
+
+    def release_stop(self) -> Future:
+        """Ask the monitor to release a latched stop."""
+        return self._release.call_async(ResetStop.Request(operator_name="start of a run"))
 
     def run(self, task: ResetScenario.Response) -> None:
         """Send the goal that a scenario asks for."""
@@ -183,6 +201,39 @@ class Operator(Node):
         kind = _name_of(SafetyEvent, message.kind, KINDS).lower()
         text = message.detail or " ".join(filter(None, (message.term, message.cause)))
         self.state.add_event(kind, text)
+
+
+def run_scenario(operator: Operator, wait: Wait) -> RunResult:
+    """One episode of the simulator's scenario, on a graph that is active. Raises RunError."""
+    if not wait(operator.is_connected, CONNECT_TIMEOUT_S):
+        raise RunError(f"the graph is not heard after {CONNECT_TIMEOUT_S:.0f} s")
+    _release_stop(operator, wait)
+    answer = operator.reset_scenario()
+    if not wait(answer.done, ANSWER_TIMEOUT_S):
+        raise RunError("sim_robot does not answer")
+    task = answer.result()
+    if task is None or not task.success:
+        raise RunError(f"sim_robot: {task.message if task else 'no answer'}")
+    operator.run(task)
+    state = operator.state
+    heard_s, heard_at = state.now_s, time.monotonic()
+    while not wait(lambda: operator.result() is not None, 1.0):
+        if state.now_s != heard_s:
+            heard_s, heard_at = state.now_s, time.monotonic()
+        elif time.monotonic() - heard_at > SILENCE_TIMEOUT_S:
+            raise RunError(f"cost_monitor has said nothing new for {SILENCE_TIMEOUT_S:.0f} s")
+    result = operator.result()
+    assert result is not None
+    return result
+
+
+def _release_stop(operator: Operator, wait: Wait) -> None:
+    end = time.monotonic() + RELEASE_TIMEOUT_S
+    while operator.state.latched:
+        if time.monotonic() > end:
+            raise RunError(f"a stop is latched and not released: {operator.state.detail}")
+        wait(operator.release_stop().done, ANSWER_TIMEOUT_S)
+        wait(lambda: not operator.state.latched, 1.0)
 
 
 OUTCOMES = ("UNKNOWN", "SUCCESS", "FAILURE", "ABORTED")
