@@ -167,6 +167,7 @@ def running(request, domain, tmp_path_factory) -> Iterator[Running]:
 class TestBringup:
     """One start of the graph for all of these, in this order: the last one ends it."""
 
+    @pytest.mark.smoke
     def test_every_node_reaches_active(self, running):
         for node in running.described.nodes:
             running.wait_active(node.name)
@@ -177,6 +178,7 @@ class TestBringup:
             arrival, _ = heartbeat.wait_entry()
             assert arrival < first_clock
 
+    @pytest.mark.smoke
     def test_nobody_but_monitor_and_watchdog_publishes_final_commands(self, running):
         for topic in running.described.final_topics:
             publishers = running.onlooker.node.get_publishers_info_by_topic(topic)

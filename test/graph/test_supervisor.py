@@ -78,6 +78,7 @@ def test_safety_is_active_before_anything_else_is_configured(tmp_path):
     assert [name for name, state in happenings if state == "active"] == NAMES
 
 
+@pytest.mark.smoke
 def test_nodes_leave_in_the_opposite_order(tmp_path):
     stage = Stage(tmp_path)
     with stage.supervisor() as supervisor:
@@ -108,14 +109,13 @@ def test_a_crash_at_the_start_is_told_without_its_traceback(tmp_path):
 
 
 def test_a_node_that_ignores_sigterm_is_killed(tmp_path, monkeypatch):
-    monkeypatch.setattr("safevla_ros.nodes.supervisor.GRACE_S", 0.5)
+    monkeypatch.setattr("safevla_ros.nodes.supervisor.GRACE_S", 2.0)
     stage = Stage(tmp_path, camera_ingest="deaf")
     told = []
     with stage.supervisor(report=lambda name, what: told.append((name, what))) as supervisor:
         supervisor.bring_up()
     assert stage.processes() == []
-    assert told[-1][0] == "camera_ingest"
-    assert "killed" in told[-1][1]
+    assert "camera_ingest" in [name for name, what in told if "killed" in what]
 
 
 def test_the_exit_of_a_required_node_ends_the_graph(tmp_path):
