@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import rclpy
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.logging import LoggingSeverity, set_logger_level
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
@@ -36,6 +37,8 @@ def _onlooker(namespace: str = "") -> Iterator[Node]:
             start_parameter_services=False,
             enable_rosout=False,
         )
+        # rclpy's warnings about what does not match would say twice what the findings say.
+        set_logger_level(node.get_logger().name, LoggingSeverity.FATAL)
         yield node
         node.destroy_node()
     finally:

@@ -73,7 +73,7 @@ class _Heard:
     subscription: Subscription | None = None
     count: int = 0
     last_s: float = -math.inf
-    stamp_age_s: float = math.nan
+    stamp_age_s: float = math.nan  # infinite: without a stamp
     why_not: str = ""
 
 
@@ -157,8 +157,9 @@ class GraphCheck:
             heard.count += 1
             heard.last_s = time.monotonic()
             if hasattr(message, "header") and not self.profile.simulated:
-                now_ns = self.node.get_clock().now().nanoseconds
-                heard.stamp_age_s = (now_ns - stamp_ns(message.header.stamp)) / NANOSECONDS
+                stamp = stamp_ns(message.header.stamp)
+                age_ns = self.node.get_clock().now().nanoseconds - stamp
+                heard.stamp_age_s = age_ns / NANOSECONDS if stamp else math.inf
 
         heard.subscription = self.node.create_subscription(
             kind, expected.topic, on_message, self._qos(expected)
@@ -171,7 +172,9 @@ class GraphCheck:
 
         publishers = self.node.get_publishers_info_by_topic(expected.topic)
         if not publishers:
-            return finding("missing", "nobody publishes it")
+            ours = expected.type == "safevla_ros/msg/CandidateCommand"
+            also = "; vla_inference will, once the graph is up" if ours else ""
+            return finding("missing", f"nobody publishes it{also}")
         wrong = [p for p in publishers if p.topic_type != expected.type]
         if wrong:
             return finding(
@@ -181,7 +184,8 @@ class GraphCheck:
         for publisher in publishers:
             compatibility, reason = qos_check_compatible(publisher.qos_profile, self._qos(expected))
             if compatibility == QoSCompatibility.ERROR:
-                return finding("incompatible qos", f"{_who(publisher)}: {reason.strip()}")
+                words = reason.removeprefix("ERROR: ").strip(" ;")
+                return finding("incompatible qos", f"{_who(publisher)}: {words}")
         heard = self._heard[expected.key]
         if heard.why_not:
             return finding("unknown", heard.why_not)
@@ -203,6 +207,8 @@ class GraphCheck:
                 "stale",
                 f"{who} fell silent {silent_s:.1f} s ago, max_age_s is {expected.max_age_s:g}",
             )
+        if heard.stamp_age_s == math.inf:
+            return finding("stale", f"messages of {who} carry no stamp")
         if heard.stamp_age_s > expected.max_age_s:
             return finding(
                 "stale",

@@ -83,6 +83,7 @@ def test_each_fault_is_named(robot, profile):
     assert verdicts["outputs.base.publishers"] == "intruder"
     assert verdicts["outputs.stop_service"] == "wrong type"
     assert verdicts["cameras.navigation"] == "ok"
+    assert "carry no stamp" in answer["checks"]["signals.joint_states"]["text"]
     text = answer["checks"]["signals.odometry"]["text"]
     assert "geometry_msgs/msg/TwistStamped, expected nav_msgs/msg/Odometry" in text
 
