@@ -274,7 +274,6 @@ class CostMonitor(GraphNode):
         pause_s = now_s - self._tick_s
         if pause_s > self.profile.heartbeat_timeout_s:
             self._tick_s = now_s
-            self._heartbeats.was_absent(now_s)
             self._gate.latch(Reason.STALLED, f"the monitor did not run for {1e3 * pause_s:.0f} ms")
 
     def _heed_watchdog(self, now_s: float) -> None:
@@ -306,8 +305,8 @@ class CostMonitor(GraphNode):
             self._gate.set_margins(self._margins)
 
     def _on_episode(self, message: Episode) -> None:
-        if message.state == Episode.ENDED:
-            if message.id == self._costs.episode_id:
+        if message.state == Episode.ENDED:  # whichever it names: none runs now
+            if self._costs.episode_id:
                 self._costs.end()
                 self._gate.end_episode()
         elif message.id != self._costs.episode_id:

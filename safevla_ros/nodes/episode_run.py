@@ -4,7 +4,8 @@
     its steps when it is due -> ...
 
 It ends when the policy says `end`, at the goal's limit of steps or time, on a verdict, on cancel,
-when the cameras stay silent, or when the policy fails. How is said by one exception, EpisodeOver.
+when the monitor latches a stop, when the cameras stay silent, or when the policy fails. How is said
+by one exception, EpisodeOver.
 
 Steps are timed in ROS time and never overlap: a step is due when the one before has run its
 `step_s`, or as soon as it is known, if that is later. Between steps the robot stands for as long as
@@ -164,6 +165,8 @@ class EpisodeRun:
             raise EpisodeOver("ABORTED", "cancelled", cancelled=True)
         if inbox.stopping:
             raise EpisodeOver("ABORTED", "the inference node stops")
+        if inbox.latched:
+            raise EpisodeOver("ABORTED", f"a stop is latched: {inbox.latched}")
         verdict = self._verdict()
         if verdict is not None and verdict.outcome != "UNKNOWN":
             raise verdict

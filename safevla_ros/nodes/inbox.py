@@ -33,6 +33,7 @@ class Inbox:
     budgets: Mapping[str, float] = field(default_factory=dict)
     remaining: Mapping[str, float] = field(default_factory=dict)
     verdict: Any = None
+    latched: str = ""  # why the monitor holds a latched stop; empty: it holds none
     cancelled: bool = False
     stopping: bool = False
     _changed: threading.Condition = field(default_factory=threading.Condition)

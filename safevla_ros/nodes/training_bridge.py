@@ -276,6 +276,11 @@ class TrainingBridge(GraphNode):
 
     def _follow(self, episode: Episode) -> None:
         """Begin an episode's bag, or learn how it ended."""
+        if not episode.id:  # the inference node is back: what it left open is over
+            for orphan in self._recordings:
+                if orphan.episode_id:
+                    self._end(orphan)
+            return
         running = next((r for r in self._recordings if r.episode_id == episode.id), None)
         if running is None:
             if episode.state != Episode.ENDED and self.get_parameter("record_episodes").value:

@@ -37,6 +37,7 @@ from safevla_ros.msg import (
     Episode,
     LatencyTrace,
     Observation,
+    SafetyStatus,
     SceneObjects,
     TaskOutcome,
 )
@@ -130,6 +131,9 @@ class VlaInference(GraphNode):
         )
         self.subscription(CostVector, topics.COST_VECTOR, self._on_costs, reliable)
         self.subscription(
+            SafetyStatus, topics.SAFETY_STATUS, self._on_safety_status, topics.latched()
+        )
+        self.subscription(
             CostSpecification, topics.COST_SPECIFICATION, self._on_specification, topics.latched()
         )
         if self.profile.outcome_topic is not None:
@@ -153,6 +157,10 @@ class VlaInference(GraphNode):
         ):
             qos = topics.sensor(is_reliable=signal.reliable)
             self.subscription(kind, signal.topic, callback, qos)
+
+    def start(self) -> None:
+        """Say that no episode runs: one that a killed predecessor left open ends with this."""
+        self._episodes.publish(Episode(state=Episode.ENDED))
 
     def stop(self) -> None:
         """End a running episode."""
@@ -189,6 +197,8 @@ class VlaInference(GraphNode):
             refusal = f"episode {self._run.episode_id} is running"
         elif not goal.instruction.strip():
             refusal = "instruction: expected a text"
+        elif self._inbox.latched:
+            refusal = f"a stop is latched, call {topics.RESET_STOP} first: {self._inbox.latched}"
         if not refusal:
             return GoalResponse.ACCEPT
         self.get_logger().warning(f"goal refused: {refusal}")
@@ -327,6 +337,9 @@ class VlaInference(GraphNode):
         if self._run is not None and message.episode_id == self._run.episode_id:
             remaining = {t.name: t.remaining for t in message.terms if np.isfinite(t.remaining)}
             self._inbox.put(remaining=remaining)
+
+    def _on_safety_status(self, message: SafetyStatus) -> None:
+        self._inbox.put(latched=message.detail if message.latched else "")
 
     def _on_specification(self, message: CostSpecification) -> None:
         self._inbox.put(budgets={t.name: t.budget for t in message.terms if np.isfinite(t.budget)})

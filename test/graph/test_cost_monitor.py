@@ -259,6 +259,15 @@ def test_what_comes_outside_an_episode_is_not_summed(safety):
     assert term_cost(costs, "collision").cumulative == 0.0
 
 
+def test_an_episode_that_was_left_open_ends_when_its_owner_says_that_none_runs(safety):
+    robot = safety.bring_up().robot
+    robot.start_episode("e1")
+    robot.wait_verdict(robot.propose(x=0.1, episode="e1"))
+    robot.end_episode("")
+    robot.statuses.wait(lambda status: status.episode_id == "", what="no episode")
+    assert [costs.step for costs in robot.costs.messages] == [0]
+
+
 def test_somebody_else_on_the_final_topic_is_an_error(safety):
     robot = safety.bring_up().robot
     publisher = safety.graph.node.create_publisher(Twist, "cmd_vel", 1)

@@ -19,6 +19,7 @@ from safevla_ros.msg import (
     CostVector,
     Episode,
     Observation,
+    SafetyStatus,
     TermCost,
 )
 from safevla_ros.nodes import topics
@@ -162,6 +163,36 @@ def test_one_goal_at_a_time_and_a_cancelled_one_stands_at_once(simulated):
     simulated.candidates.wait(lambda m: m.episode_id != sent.episode_id, what="a new episode")
     second.cancel()
     assert second.result()[1].episode_id != result.episode_id
+
+
+def test_a_latched_stop_ends_the_episode_and_refuses_goals_until_it_is_released(simulated):
+    simulated.bring_up("do-nothing")
+    node = simulated.graph.node
+    status = node.create_publisher(SafetyStatus, topics.SAFETY_STATUS, topics.latched())
+    simulated.graph.wait_matched(status)
+    goal = simulated.send()
+    simulated.candidates.wait(what="a first step")
+    status.publish(SafetyStatus(latched=True, detail="the e-stop is pressed"))
+    _, result = goal.result()
+    assert result.outcome == Episode.ABORTED
+    assert result.reason == "a stop is latched: the e-stop is pressed"
+    assert not simulated.send().accepted
+    assert "call reset_stop first" in simulated.inference.output()
+    status.publish(SafetyStatus(latched=False))
+    simulated.graph.wait_for(lambda: simulated.send(max_steps=1).accepted, "a goal after the reset")
+
+
+def test_a_killed_inference_node_leaves_an_episode_that_its_successor_ends(simulated):
+    simulated.bring_up("do-nothing")
+    goal = simulated.send()
+    assert goal.accepted
+    simulated.episodes.wait(lambda m: m.state == Episode.RUNNING, what="an episode")
+    simulated.inference.send(signal.SIGKILL)
+    simulated.inference.wait_exit()
+    since = simulated.episodes.mark()
+    simulated.start_inference("do-nothing")
+    idle = simulated.episodes.wait(what="the successor's word", since=since)
+    assert (idle.state, idle.id) == (Episode.ENDED, "")
 
 
 def test_the_goals_limit_of_steps_ends_an_episode_when_the_last_one_has_run(simulated):
