@@ -149,12 +149,17 @@ class McapFile:
         first = message.log_time_ns if self._first_ns is None else self._first_ns
         self._first_ns = min(first, message.log_time_ns)
         self._last_ns = max(self._last_ns, message.log_time_ns)
+        if self._file.tell() > self._flushed.size:  # a chunk was full, with this message the last
+            self._mark_flushed()
 
     def flush(self, *, sync: bool) -> None:
         """Finish the chunk in progress and write it; with `sync`, through to the disk."""
         self._mcap.flush()
         if sync:
             self._file.sync()
+        self._mark_flushed()
+
+    def _mark_flushed(self) -> None:
         self._flushed = _Flushed(self._file.tell(), dict(self._counts), self._bytes)
 
     def finish(self, provenance: Mapping[str, str]) -> None:
