@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -90,7 +91,12 @@ def sim(
         options, specification=str(folder.specification), directory=str(folder.bags)
     )
     console = Console(stderr=as_json)
-    result = _run(describe_graph(options), folder, console, plain=headless)
+    try:
+        result = _run(describe_graph(options), folder, console, plain=headless)
+    except Failure:
+        if not folder.logs.exists():  # nothing was started: another graph has the domain
+            shutil.rmtree(folder.path)
+        raise
     summary = _report(result, folder, console)
     if as_json:
         print(json.dumps(summary, indent=2))
@@ -148,8 +154,9 @@ def _run(graph: Graph, folder: RunFolder, console: Console, *, plain: bool) -> R
     except RunError as error:
         raise Failure(ExitCode.FAILED, f"{error}; logs: {folder.logs}") from error
     except Interrupted as error:
-        console.print(f"stopped by {error}; what was recorded is in {folder.bags}", markup=False)
-        raise Failure(ExitCode.INTERRUPTED, "the run was stopped") from error
+        raise Failure(
+            ExitCode.INTERRUPTED, f"stopped by {error}; what was recorded is in {folder.bags}"
+        ) from error
 
 
 class _Watch:

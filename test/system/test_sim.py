@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from safevla_ros.bags.reader import Bag, find_bags
+from safevla_ros.nodes.domain import DomainLock
 from safevla_ros.nodes.process import programs_folder
 
 MARK = "SAFEVLA_TEST_MARK"
@@ -194,6 +195,19 @@ def test_a_run_that_is_killed_leaves_a_readable_bag_and_no_process(sim, tmp_path
     _, alive = psutil.wait_procs(run.processes(), timeout=20.0)
     assert alive == []
     assert messages_by_topic(run)["/odom"] > 10
+
+
+def test_a_domain_in_use_gets_one_sentence_and_no_folder(sim, tmp_path, domain):
+    lock = DomainLock(domain)
+    lock.acquire()
+    try:
+        run = sim("--scenario", short_scenario(tmp_path, 10.0))
+        assert run.process.wait(60.0) == 3
+    finally:
+        lock.release()
+    assert run.stderr.read_text().startswith(f"safevla: another graph runs on ROS domain {domain}")
+    assert run.stderr.read_text().count("\n") == 1
+    assert list((run.folder / "runs").iterdir()) == []
 
 
 @pytest.mark.timeout(120)
