@@ -89,9 +89,8 @@ def messages() -> Finding:
     """The generated messages of this package."""
     if _is_importable("safevla_ros.msg"):
         return Finding("messages", "ok", "the messages of safevla_ros are built")
-    return Finding(
-        "messages", "missing", "the messages of safevla_ros are not built", HOW_TO_GET_ROS
-    )
+    text = "the messages of safevla_ros are not built"
+    return Finding("messages", "missing", text, HOW_TO_GET_ROS if util.find_spec("rclpy") else "")
 
 
 def rmw() -> Finding:
@@ -103,7 +102,7 @@ def rmw() -> Finding:
 
         name = get_rmw_implementation_identifier()
     except Exception as error:  # whatever a broken installation raises
-        return Finding("rmw", "missing", f"no middleware: {error}", HOW_TO_GET_ROS)
+        return Finding("rmw", "missing", f"no middleware: {error}")
     if name == "rmw_fastrtps_cpp":
         return Finding("rmw", "ok", name)
     return Finding("rmw", "note", f"{name}; only rmw_fastrtps_cpp has been measured with images")
@@ -207,7 +206,7 @@ def inference() -> Finding:
             "inference",
             "missing",
             f"onnxruntime cannot be imported: {error}",
-            "pip install 'safevla-ros[policy]'",
+            _how_to_get("policy"),
         )
     providers = [
         name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers()
@@ -323,9 +322,13 @@ def _packages(name: str, packages: tuple[str, ...], extra: str) -> Finding:
             name,
             "missing",
             f"{', '.join(lacking)} not installed",
-            f"pip install 'safevla-ros[{extra}]'",
+            _how_to_get(extra),
         )
     return Finding(name, "ok", ", ".join(f"{package} {_version(package)}" for package in packages))
+
+
+def _how_to_get(extra: str) -> str:
+    return f"in a checkout: pip install '.[{extra}]'"
 
 
 _MODULES = {"pin": "pinocchio"}

@@ -157,7 +157,7 @@ class TestDoctor:
         for check in ("simulator", "inference", "kinematics", "recording"):
             finding = answer["checks"][check]
             assert finding["status"] == "missing"
-            assert "pip install 'safevla-ros[" in finding["fix"]
+            assert "pip install '.[" in finding["fix"]
 
     def test_a_middleware_that_is_not_installed_is_named(self, tmp_path):
         (tmp_path / "share/ament_index/resource_index/rmw_typesupport").mkdir(parents=True)
