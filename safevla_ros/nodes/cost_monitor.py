@@ -235,6 +235,7 @@ class CostMonitor(GraphNode):
 
     def _tick(self) -> None:
         now_s = time.monotonic()
+        self._heartbeats.listen(now_s)
         if self.active:
             self._latch_after_pause(now_s)
             self._heed_watchdog(now_s)

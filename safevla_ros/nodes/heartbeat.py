@@ -1,8 +1,8 @@
 """Signs of life between cost monitor and watchdog: each sends its own and listens to the other's.
 
 Silence is judged on the steady clock. Whoever did not run itself for a while cannot tell silence
-from its own absence: messages may still wait to be read. After a pause of its own, a listener
-therefore grants the other half the timeout before it judges.
+from its own absence. So a listener first reads what has arrived but was not handed to it yet, and
+after a pause of its own it grants the other half the timeout before it judges.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ class Heartbeats:
         self._subscription = node.subscription(
             Heartbeat, other_topic, self._on_heartbeat, topics.sensor(is_reliable=False, depth=1)
         )
+        self._listened_s = time.monotonic()
         self.heard_s: float | None = None
         """When the other was heard last. None: never."""
         self.other_latched = False
@@ -50,22 +51,31 @@ class Heartbeats:
         """Whether the other has been silent for longer than the timeout."""
         return self.silent_for(now_s) > self._timeout_s
 
-    def was_absent(self, now_s: float) -> None:
-        """This process did not run until now: grant the other half the timeout."""
-        if self.heard_s is not None:
+    def listen(self, now_s: float) -> None:
+        """Be fair before judging. To be called at each tick."""
+        paused_s, self._listened_s = now_s - self._listened_s, now_s
+        if self.is_silent(now_s):
+            self._read_waiting()
+        if self.heard_s is not None and paused_s > 0.5 * self._timeout_s:
             self.heard_s = max(self.heard_s, now_s - 0.5 * self._timeout_s)
 
     def wait(self, limit_s: float) -> bool:
         """Wait for a heartbeat, within a callback, where the executor cannot deliver one."""
         end = time.monotonic() + limit_s
         while time.monotonic() < end:
-            with self._subscription.handle:
-                taken = self._subscription.handle.take_message(Heartbeat, False)
-            if taken is not None:
-                self._on_heartbeat(taken[0])
+            if self._read_waiting():
                 return True
             time.sleep(_POLL_S)
         return False
+
+    def _read_waiting(self) -> bool:
+        """Take heartbeats that the executor has not delivered yet; whether there was one."""
+        any_came = False
+        with self._subscription.handle:
+            while (taken := self._subscription.handle.take_message(Heartbeat, False)) is not None:
+                self._on_heartbeat(taken[0])
+                any_came = True
+        return any_came
 
     def _on_heartbeat(self, message: Heartbeat) -> None:
         self.heard_s = time.monotonic()

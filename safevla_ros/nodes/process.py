@@ -84,6 +84,10 @@ class NodeProcess:
             # To give way takes no permission; to go first does, and without it nothing changes.
             with contextlib.suppress(PermissionError):
                 os.nice(nice)
+            # Linux desktops group processes by session, and a nice value counts within its session
+            # only. The session has one of its own.
+            with contextlib.suppress(OSError), open("/proc/self/autogroup", "wb", 0) as group:
+                group.write(b"%d" % nice)
 
         with log.open("ab") as file:
             self._process = subprocess.Popen(

@@ -67,7 +67,6 @@ class SafetyWatchdog(GraphNode):
         self._is_shadow = False
         self._malformed = 0
         self._stops = 0
-        self._last_tick_s = time.monotonic()
         final = FinalCommandPublisher(self, profile)
         self._events = self.publisher(SafetyEvent, topics.SAFETY_EVENT, topics.reliable())
         self._heartbeats = Heartbeats(
@@ -93,7 +92,6 @@ class SafetyWatchdog(GraphNode):
 
     def start(self) -> None:
         """Guard from now on."""
-        self._last_tick_s = time.monotonic()
         self._timer = self.timer(PERIOD_S, self._tick)
 
     def stop(self) -> None:
@@ -123,9 +121,6 @@ class SafetyWatchdog(GraphNode):
 
     def _tick(self) -> None:
         now_s = time.monotonic()
-        if now_s - self._last_tick_s > 0.5 * self.profile.heartbeat_timeout_s:
-            self._heartbeats.was_absent(now_s)
-        self._last_tick_s = now_s
         self._judge(now_s)
         self._heartbeats.beat(latched=self._is_latched)
         if self._is_latched:
@@ -134,6 +129,7 @@ class SafetyWatchdog(GraphNode):
     def _judge(self, now_s: float) -> None:
         """Follow the monitor's heartbeat."""
         beats = self._heartbeats
+        beats.listen(now_s)
         if self._guard is Guard.WAITING:
             if not beats.is_silent(now_s):
                 self._guard = Guard.GUARDING
