@@ -75,16 +75,6 @@ class Wanted:
     qos: QoSProfile
 
 
-@dataclass(frozen=True, slots=True)
-class Silent:
-    """A subscription that has not heard anything yet."""
-
-    kind: type
-    callback: Callable[..., None]
-    subscription: Subscription
-    qos: QoSProfile
-
-
 @dataclass(slots=True)
 class Recording:
     """A bag in the making. `end_s`: when to end it, on the steady clock."""
@@ -121,8 +111,8 @@ class TrainingBridge(GraphNode):
     def setup(self) -> None:
         """Subscribe to everything, so that the last second is known when an episode begins."""
         self._directory = _usable(self.get_parameter("directory").value)
-        self._silent: dict[str, Silent] = {}
-        self._adapted: list[Subscription] = []
+        self._silent: dict[str, Wanted] = {}
+        self._weaker: dict[str, Subscription] = {}
         self._lost: Counter[str] = Counter()
         self._sequences: dict[tuple[str, bytes], int] = {}
         self._facts: dict[str, str] = {}
@@ -178,7 +168,7 @@ class TrainingBridge(GraphNode):
         """The action server, and what `setup` did not make."""
         self._configured = False
         self._action.destroy()
-        for subscription in self._adapted:
+        for subscription in self._weaker.values():
             self.destroy_subscription(subscription)
 
     def on_callback_error(self, where: str, error: Exception) -> bool:
@@ -198,15 +188,21 @@ class TrainingBridge(GraphNode):
         except (ConfigurationError, DefinitionError) as error:
             self.get_logger().warning(f"topic {name} is not recorded: {error}")
             return None
-        callback = functools.partial(self._take, name)
+        self.subscription(kind, wanted.topic, self._taker(name), wanted.qos, raw=True)
+        self._silent[name] = wanted
+        return Topic(name, wanted.type, definition, [_as_recorded(wanted.qos)])
+
+    def _taker(self, topic: str, *, weaker: bool = False) -> Callable[..., None]:
+        """The callback of a subscription to a topic."""
+        callback = functools.partial(self._take, topic, weaker)
         # Seen as taking message and info, so that rclpy gives both. The events executor hands them
         # over as one tuple, the other as two arguments; `*arguments` is right for either.
         callback.__signature__ = _MESSAGE_AND_INFO
-        made = self.subscription(kind, wanted.topic, callback, wanted.qos, raw=True)
-        self._silent[name] = Silent(kind, callback, made, wanted.qos)
-        return Topic(name, wanted.type, definition, [_as_recorded(wanted.qos)])
+        return callback
 
-    def _take(self, topic: str, *arguments: Any) -> None:
+    def _take(self, topic: str, weaker: bool, *arguments: Any) -> None:
+        if weaker != (topic in self._weaker):
+            return  # the other subscription hears this as well
         data, info = arguments if len(arguments) == 2 else arguments[0]
         self._silent.pop(topic, None)
         self._count_lost(topic, info)
@@ -231,18 +227,20 @@ class TrainingBridge(GraphNode):
 
     def _adapt(self) -> None:
         """Where nothing was heard because a publisher offers less than was asked for, ask for less:
-        a recorder takes what there is. (`safevla up --check` says what is not as it should be.)"""
-        for name, silent in list(self._silent.items()):
+        a recorder takes what there is. (`safevla up --check` says what is not as it should be.)
+
+        The first subscription stays, unheard: the events executor does not survive that one is
+        destroyed while something happens to it."""
+        for name, wanted in list(self._silent.items()):
             offered = [info.qos_profile for info in self.get_publishers_info_by_topic(name)]
             if not offered:
                 continue
             del self._silent[name]
-            qos = _weakest(silent.qos, offered)
+            qos = _weakest(wanted.qos, offered)
             if qos is not None:
-                self.destroy_subscription(silent.subscription)
-                callback = self._reported(silent.callback, f"callback of topic {name}")
-                self._adapted.append(
-                    self.create_subscription(silent.kind, name, callback, qos, raw=True)
+                callback = self._reported(self._taker(name, weaker=True), f"callback of {name}")
+                self._weaker[name] = self.create_subscription(
+                    message_type(wanted.type), name, callback, qos, raw=True
                 )
                 self.get_logger().warning(f"topic {name} is offered with less than expected QoS")
 
