@@ -12,8 +12,8 @@ tells about it.
   when it hears it no longer, when the watchdog holds a stop, or when its own steady clock jumped by
   more than the profile's `heartbeat_timeout_s`: then it did not run, and what waits to be read is
   old. Whatever arrives first after such a pause finds the stop latched.
-- An exception in a callback latches a stop too, and the monitor goes on to say so. If the
-  supervision itself fails it ends, and the watchdog takes over.
+- An exception in a callback latches a stop too, and the monitor goes on to say so. If a timer fails
+  even then it ends, and the watchdog takes over.
 
 The mode is read-only while active: it is a parameter that is read at configure.
 """
@@ -164,9 +164,9 @@ class CostMonitor(GraphNode):
             self._final.stop(self._signals.joints)
 
     def on_callback_error(self, where: str, error: Exception) -> bool:
-        """Latch, and go on as long as the supervision works."""
+        """Latch, and go on as long as that works."""
         sentence = f"{where}: {describe(error)}"
-        if self._final is None or where == f"timer of {PERIOD_S} s":
+        if self._final is None or ("timer" in where and self._gate.latched):
             return False
         self.get_logger().error(sentence)
         self._gate.latch(Reason.INTERNAL, sentence)

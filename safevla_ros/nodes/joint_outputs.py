@@ -32,6 +32,9 @@ REPEAT_S = 0.2
 GOAL_PERIOD_S = 0.2
 """Least time between two goals; action servers such as Stretch's reject what comes sooner."""
 
+SLACK = 0.1
+"""How far outside its range, as a part of it, a joint may be measured and be believed."""
+
 
 class Output(Protocol):
     """One of the profile's joint outputs."""
@@ -79,27 +82,31 @@ class _Trajectories:
         """What to hold: positions as measured at the first call after a motion. {}: not known."""
         if not self._held:
             grip = {name: at for name, at in self._targets.items() if name == self._gripper}
-            measured = _positions(self._names, joints, self._gripper)
+            measured = self._measured(joints)
             self._held = grip | measured if measured else {}
             self._targets = grip
         return self._held
 
     def _trajectory(self, joints: Joints) -> JointTrajectory:
         """To the targets, with the other joints where they are. The stamp stays zero: at once."""
-        known = _positions(self._names, joints, self._gripper) | self._targets
-        duration_s = max(
-            (
-                abs(target - joints[name].position) / self._limits[name].velocity
-                for name, target in known.items()
-                if name in joints
-            ),
-            default=SHORTEST_S,
-        )
-        return _one_point(known, max(duration_s, SHORTEST_S))
+        measured = self._measured(joints)
+        targets = measured | self._targets
+        ways_s = [
+            abs(targets[name] - at) / self._limits[name].velocity for name, at in measured.items()
+        ]
+        return _one_point(targets, max([SHORTEST_S, *ways_s]))
 
-
-def _positions(names: list[str], joints: Joints, gripper: str) -> dict[str, float]:
-    return {name: joints[name].position for name in names if name in joints and name != gripper}
+    def _measured(self, joints: Joints) -> dict[str, float]:
+        """Where this output's joints are, without the gripper. A reading far outside a joint's
+        range is a fault of its sensor: nothing may be sent there."""
+        measured = {}
+        for name in self._names:
+            if name in joints and name != self._gripper:
+                limits, at = self._limits[name], joints[name].position
+                slack = SLACK * (limits.upper - limits.lower)
+                if limits.lower - slack <= at <= limits.upper + slack:
+                    measured[name] = at
+        return measured
 
 
 def _one_point(targets: Mapping[str, float], duration_s: float) -> JointTrajectory:

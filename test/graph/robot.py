@@ -40,13 +40,16 @@ from safevla_ros.safety.specification import load_specification
 from safevla_ros.srv import ResetStop
 
 PERIOD_S = 0.02
+TIMEOUT_S = 0.2
+"""Heartbeat timeout in these tests: twice a robot's, since test machines are busy."""
 JOINTS = {"lift": 0.6, "arm": 0.1, "wrist_yaw": 0.0, "gripper": 0.08}
 
 
 def write_profile(folder: Path, **changes: Any) -> Path:
-    """The sim profile in wall-clock time, with changes at its top level."""
+    """The sim profile in wall-clock time and with TIMEOUT_S, with changes at its top level."""
     text = (share_directory() / "config" / "robots" / "sim.yaml").read_text()
-    profile = yaml.safe_load(text) | {"simulated": False} | changes
+    profile = yaml.safe_load(text) | {"simulated": False, "heartbeat_timeout_s": TIMEOUT_S}
+    profile |= changes
     path = folder / "robot.yaml"
     path.write_text(yaml.safe_dump(profile))
     return path

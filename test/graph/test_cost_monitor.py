@@ -145,6 +145,31 @@ def test_malformed_messages_are_reported_and_their_signal_goes_stale(safety):
     assert safety.monitor.process.poll() is None
 
 
+@pytest.mark.parametrize("value", [1e300, -1e155])
+def test_absurd_readings_stop_the_robot_and_are_survived(safety, value):
+    """Finite numbers that no arithmetic can bear: whatever they break, the robot stands."""
+    robot = safety.bring_up().robot
+
+    def spoil(odometry):
+        odometry.twist.twist.linear.x = value
+
+    robot.propose(x=0.2, duration_s=0.9)
+    robot.wait_moving()
+    robot.spoil = spoil
+    robot.joints["lift"] = value
+    robot.final.wait(lambda twist: not moves(twist), what="a stand", since=robot.final.mark())
+    robot.propose(joints={"arm": 0.2})
+    robot.statuses.wait(what="more statuses", since=robot.statuses.mark() + 10)
+    assert safety.monitor.process.poll() is None
+    for trajectory in robot.trajectories.messages:
+        assert all(abs(at) <= 4.0 for at in trajectory.points[0].positions)
+
+    robot.spoil = lambda odometry: None
+    robot.joints["lift"] = 0.6
+    safety.graph.wait_for(lambda: robot.reset().success, "a reset that is accepted")
+    assert robot.wait_verdict(robot.propose(x=0.2)).decision == GatedAction.PASS
+
+
 def test_estop_stops_at_once_and_its_release_moves_nothing(safety):
     robot = safety.bring_up().robot
     safety.graph.wait_matched(robot.estop, 2)
