@@ -15,7 +15,7 @@ from safevla_ros.robot.geometry import planar
 from safevla_ros.robot.state import Pose, Vector3
 from safevla_ros.simulation.furnish import decorate, furnish
 from safevla_ros.simulation.furniture import make_palette
-from safevla_ros.simulation.goods import DESCRIPTIONS, GOODS
+from safevla_ros.simulation.goods import GOODS
 from safevla_ros.simulation.grid import RESOLUTION, Grid, Routes
 from safevla_ros.simulation.parts import Finish, Item, Rgb
 from safevla_ros.simulation.placing import Spot, place_goods
@@ -95,7 +95,7 @@ def generate_home(scenario: Scenario) -> Home:
             f"got {scenario.target_class!r}"
         )
     for attempt in range(ATTEMPTS):
-        home = _attempt(scenario, np.random.default_rng([scenario.seed, attempt]))
+        home = _attempt(scenario, attempt)
         if home is not None:
             return home
     raise ScenarioError(
@@ -104,7 +104,11 @@ def generate_home(scenario: Scenario) -> Home:
     )
 
 
-def _attempt(scenario: Scenario, rng: np.random.Generator) -> Home | None:
+def _attempt(scenario: Scenario, attempt: int) -> Home | None:
+    # A stream each, so that another task or target leaves the rooms as they are.
+    rng, goods_rng, start_rng, light_rng = (
+        np.random.default_rng([scenario.seed, attempt, stream]) for stream in range(4)
+    )
     palette = make_palette(rng)
     paints = [WALL_PAINTS[i] for i in rng.permutation(len(WALL_PAINTS))[:2]]
     shell = make_shell(scenario.rooms, rng, paints)
@@ -114,10 +118,11 @@ def _attempt(scenario: Scenario, rng: np.random.Generator) -> Home | None:
     fixtures = (*shell.walls, *furniture, *decorate(shell, furniture, rng, palette))
     grid = floor_plan(shell.rooms, fixtures)
 
-    target_class = scenario.target_class or str(rng.choice(list(GOODS)))
-    others = [name for name in GOODS if name != target_class]
-    classes = [target_class, *(str(name) for name in rng.permutation(others)[: scenario.clutter])]
-    place = _choose_place(scenario, furniture, rng)
+    names = [str(name) for name in goods_rng.permutation(list(GOODS))]
+    target_class = scenario.target_class or names[0]
+    others = [name for name in names if name != target_class]
+    classes = [target_class, *others[: scenario.clutter]]
+    place = _choose_place(scenario, furniture, goods_rng)
     if place is None:
         return None
     spots = [Spot(item, index) for item in furniture for index in range(len(item.design.surfaces))]
@@ -125,33 +130,37 @@ def _attempt(scenario: Scenario, rng: np.random.Generator) -> Home | None:
         spots_of_target = [spot for spot in spots if spot.item.id != place.id]
     else:
         spots_of_target = spots
-    goods = place_goods(classes, spots_of_target, spots, dict(scenario.placed), rng)
+    goods = place_goods(classes, spots_of_target, spots, dict(scenario.placed), goods_rng)
     if goods is None:
         return None
 
     target = goods[0]
-    start = _choose_start(scenario, shell.rooms, grid, fixtures, target, rng)
+    start = _choose_start(scenario, shell.rooms, grid, fixtures, target, start_rng)
     if start is None or not _solvable(start, grid, fixtures, goods):
         return None
-    tilt, turn = math.radians(rng.uniform(25, 50)), rng.uniform(0, 2 * math.pi)
-    warm = rng.uniform(-0.06, 0.06)
     return Home(
         seed=scenario.seed,
         rooms=shell.rooms,
         doors=shell.doors,
         fixtures=fixtures,
         goods=goods,
-        floors=tuple(FLOORS[rng.integers(len(FLOORS))] for _ in shell.rooms),
-        light=Light(
-            (math.sin(tilt) * math.cos(turn), math.sin(tilt) * math.sin(turn), math.cos(tilt)),
-            float(rng.uniform(0.28, 0.42)),
-            float(rng.uniform(0.58, 0.72)),
-            (1.0 + warm, 1.0, 1.0 - warm),
-        ),
+        floors=tuple(FLOORS[light_rng.integers(len(FLOORS))] for _ in shell.rooms),
+        light=_choose_light(light_rng),
         start=start,
         target_ids=tuple(g.id for g in goods if g.class_name == target_class),
         place_id=place.id,
         grid=grid,
+    )
+
+
+def _choose_light(rng: np.random.Generator) -> Light:
+    tilt, turn = math.radians(rng.uniform(25.0, 50.0)), rng.uniform(0.0, 2.0 * math.pi)
+    warm = rng.uniform(-0.06, 0.06)
+    return Light(
+        (math.sin(tilt) * math.cos(turn), math.sin(tilt) * math.sin(turn), math.cos(tilt)),
+        float(rng.uniform(0.28, 0.42)),
+        float(rng.uniform(0.58, 0.72)),
+        (1.0 + warm, 1.0, 1.0 - warm),
     )
 
 
@@ -269,9 +278,3 @@ def _solvable(
             (x, y, z + target.design.grasp_height), grid, solids, BASE_RADIUS + 0.05
         )
     )
-
-
-def describe(home: Home, class_name: str) -> str:
-    """How people name a class of things: "red apple"; furniture by its class."""
-    del home
-    return DESCRIPTIONS.get(class_name, class_name.replace("_", " "))

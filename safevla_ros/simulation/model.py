@@ -28,7 +28,7 @@ SOLID, ROBOT, DECOR, ROBOT_HULL, FLOOR = 0, 1, 2, 3, 4
 _ROBOT_BIT, _SOLID_BIT = 1, 2
 
 BASE_JOINTS = ("base_x", "base_y", "base_yaw")
-_BASE_SERVOS = ((700.0, 90.0), (700.0, 90.0), (40.0, 25.0))
+_BASE_SERVOS = ((4000.0, 90.0), (4000.0, 90.0), (200.0, 25.0))
 """Gain [N s/m, N m s] and greatest force [N, N m] of each base servo."""
 
 _SERVO_GAINS = {

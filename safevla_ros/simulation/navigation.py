@@ -44,6 +44,8 @@ class Manners:
 CAREFUL = Manners(clearance=0.05, comfort=0.30, price=8.0, keeps_out_of_zones=True)
 HURRIED = Manners(clearance=-0.02, comfort=0.0, price=0.0, keeps_out_of_zones=False)
 MOST_CLEARANCE_M = 0.10
+CLOSE_M = 0.05
+"""A gate may stop the robot this far before it would touch something."""
 
 
 class Navigator:
@@ -64,6 +66,14 @@ class Navigator:
             zone.contains(Point(float(p[0]), float(p[1]))) for zone in self._zones for p in points
         )
 
+    def knows_what_is_ahead(self, at: Place, radius: float) -> bool:
+        """Whether the floor plan explains why the robot cannot go ahead from here."""
+        return any(
+            self.grid.clearance_at(at.x + d * math.cos(at.yaw), at.y + d * math.sin(at.yaw))
+            < radius + CLOSE_M
+            for d in (0.1, 0.2, 0.3)
+        )
+
     def take_care(self) -> bool:
         """Keep more distance from now on; false when it keeps all that it can already."""
         manners = self._manners
@@ -82,6 +92,14 @@ class Navigator:
         y = at.y + MARK_AHEAD_M * math.sin(at.yaw)
         self._marks.append((x, y, MARK_RADIUS_M))
         self._redraw()
+
+    def widen_mark(self, at: Place) -> None:
+        """Turning was refused here: what stopped the robot last is larger than was thought."""
+        near = [mark for mark in self._marks if math.hypot(mark[0] - at.x, mark[1] - at.y) < 1.0]
+        if near:
+            x, y, radius = near[-1]
+            self._marks[self._marks.index(near[-1])] = (x, y, radius + 0.06)
+            self._redraw()
 
     def forget_marks(self) -> None:
         """Try again where it was stopped."""

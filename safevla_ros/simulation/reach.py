@@ -24,7 +24,7 @@ GRASP_HEIGHT = 0.20
 """Height of the grasp centre when the lift is at 0 [m]."""
 ARM_RANGE = 0.52
 LIFT_RANGE = 1.1
-FOLDED_WRIST = math.radians(150.0)
+FOLDED_WRIST = math.radians(160.0)
 """Wrist angle at which the gripper lies above the base [rad]."""
 FORWARD_WRIST = math.radians(90.0)
 BASE_RADIUS = 0.25

@@ -11,7 +11,7 @@ from safevla_ros.simulation.parts import Design, Item, Part, Rgb, box
 WALL_THICKNESS = 0.10
 WALL_HEIGHT = 2.3
 DOOR_WIDTH = (0.98, 1.12)
-_SKIRTING: Rgb = (0.88, 0.87, 0.84)
+_SKIRTING: Rgb = (0.74, 0.73, 0.70)
 
 KINDS = (("living", "kitchen", "bedroom", "study"), ("living", "bedroom", "kitchen", "study"))
 

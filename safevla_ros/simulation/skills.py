@@ -122,20 +122,25 @@ class Skills:
                 stalls = stalls + 1 if self._stalled(before, motion) else 0
             again = stopped_at is not None and _apart(self.at, stopped_at) < SAME_PLACE_M
             stopped_at = self.at
+            if motion == "move_ahead":
+                known = self.navigator.knows_what_is_ahead(self.at, radius)
+                if again or not (known and self.navigator.take_care()):
+                    self.navigator.mark_ahead(self.at)
+            else:
+                self.navigator.widen_mark(self.at)
             if motion != "move_ahead" or again:
-                yield from self._make_room()
-            elif not self.navigator.take_care():
-                self.navigator.mark_ahead(self.at)
+                yield from self._make_room(motion)
         return False
 
-    def _make_room(self) -> Script:
-        """Where neither the way ahead nor a turn is possible: back, or forth."""
-        before = self.at
-        yield "move_back"
-        if self._stalled(before, "move_back"):
-            self.navigator.mark_ahead(self.at)
-            yield "rotate_left"
-        return True
+    def _make_room(self, refused: str) -> Script:
+        """Get away from where neither the way ahead nor a turn is possible."""
+        other = "rotate_right" if "left" in refused else "rotate_left"
+        for motion in ("move_back", other, "move_ahead"):
+            before = self.at
+            yield motion
+            if not self._stalled(before, motion):
+                return True
+        return False
 
     def _way(self, goals: list[Standoff], radius: float) -> list[tuple[float, float]]:
         """Points to drive along to the cheapest of the goals; empty when none can be reached."""
