@@ -23,7 +23,9 @@ class ContactLog:
         pairs = data.contact.geom
         touches = self._is_robot[pairs].any(axis=1)
         if held:
-            touches |= (self._world.model.geom_bodyid[pairs] == self._world.bodies[held]).any(axis=1)
+            touches |= (self._world.model.geom_bodyid[pairs] == self._world.bodies[held]).any(
+                axis=1
+            )
         for index in np.flatnonzero(touches):
             self._add(data, int(index), held)
 

@@ -264,9 +264,9 @@ class ScriptedExpert:
     def _sees(self) -> bool:
         """Whether the navigation camera sees the target from here."""
         at, thing = self._skills.at, self._thing()
-        return not self._skills.solids(self._target).block(
-            eye_at(at.x, at.y, at.yaw), np.array([thing.pose.position])
-        ).any()
+        solids = self._skills.solids(self._target)
+        eye = eye_at(at.x, at.y, at.yaw)
+        return not solids.block(eye, np.array([thing.pose.position])).any()
 
     def _is_new(self, spot: Standoff) -> bool:
         return all(math.hypot(spot.x - x, spot.y - y) > SAME_SPOT_M for x, y in self._failed)

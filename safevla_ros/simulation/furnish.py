@@ -106,7 +106,11 @@ def decorate(
         middle = ((room.x0 + room.x1) / 2, (room.y0 + room.y1) / 2)
         if room.kind != "kitchen" and rng.random() < 0.8:
             low = next(
-                (f for f in furniture if f.class_name == "coffee_table" and room.contains(*f.position[:2])),
+                (
+                    f
+                    for f in furniture
+                    if f.class_name == "coffee_table" and room.contains(*f.position[:2])
+                ),
                 None,
             )
             at = low.position[:2] if low is not None else middle
@@ -231,7 +235,9 @@ def _in_front(design: Design, x: float, y: float, yaw: float) -> Rectangle:
     """Where one stands to use a piece of furniture at a wall (a bed: at its sides too)."""
     low, high = design.bounds()
     side = WALKWAY if any(edge[1] for s in design.surfaces for edge in s.edges) else 0.0
-    return _placed((low[0], low[1] - side * 0.5, high[0] + WALKWAY, high[1] + side * 0.5), x, y, yaw)
+    return _placed(
+        (low[0], low[1] - side * 0.5, high[0] + WALKWAY, high[1] + side * 0.5), x, y, yaw
+    )
 
 
 def _placed(local: tuple[float, ...], x: float, y: float, yaw: float) -> Rectangle:

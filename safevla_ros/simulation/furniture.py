@@ -149,9 +149,7 @@ def counter(rng: np.random.Generator, p: Palette) -> Design:
         parts.append(
             box((0.012, y / doors - 0.025, z - 0.2), (x / 2 - 0.02, center, 0.11), p.paint, "plain")
         )
-        parts.append(
-            box((0.02, 0.14, 0.016), (x / 2, center, z - 0.17), p.metal, solid=False)
-        )
+        parts.append(box((0.02, 0.14, 0.016), (x / 2, center, z - 0.17), p.metal, solid=False))
     surface = Surface((0.06, 0.32, z), 0.16, y / 2 - 0.32 - MARGIN, FRONT)
     return Design("counter", tuple(parts), (surface,))
 
@@ -228,7 +226,9 @@ def sideboard(rng: np.random.Generator, p: Palette) -> Design:
         box((x - 0.1, y - 0.1, 0.08), (0, 0, 0), p.black),
         box((0.05, 0.3, 0.03), (-0.1, -y / 2 + 0.55, z), p.black),
         box((0.04, 0.98, 0.56), (-0.1, -y / 2 + 0.55, z + 0.03), p.black),
-        box((0.004, 0.94, 0.52), (-0.078, -y / 2 + 0.55, z + 0.05), (0.12, 0.16, 0.20), solid=False),
+        box(
+            (0.004, 0.94, 0.52), (-0.078, -y / 2 + 0.55, z + 0.05), (0.12, 0.16, 0.20), solid=False
+        ),
     ]
     doors = 3
     for i in range(doors):

@@ -263,9 +263,7 @@ def eye_at(x: float, y: float, yaw: float) -> Vector3:
     return x + c * EYE[0] - s * EYE[1], y + s * EYE[0] + c * EYE[1], EYE[2]
 
 
-def _solvable(
-    start: Pose, grid: Grid, fixtures: tuple[Item, ...], goods: tuple[Item, ...]
-) -> bool:
+def _solvable(start: Pose, grid: Grid, fixtures: tuple[Item, ...], goods: tuple[Item, ...]) -> bool:
     """Whether the arm reaches the target from somewhere that the base can get to."""
     price = np.where(grid.clearance > BASE_RADIUS + 0.05, 1.0, np.inf)
     routes = Routes(grid, grid.cell(*start.position[:2]), price)

@@ -154,7 +154,12 @@ def cylinder(
     """An upright cylinder whose bottom centre is at `position`."""
     x, y, z = position
     return Part(
-        "cylinder", (radius, height / 2.0, 0.0), (x, y, z + height / 2.0), color, finish, solid=solid
+        "cylinder",
+        (radius, height / 2.0, 0.0),
+        (x, y, z + height / 2.0),
+        color,
+        finish,
+        solid=solid,
     )
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from safevla_ros.simulation.goods import GOODS
 from safevla_ros.robot.state import Vector3
+from safevla_ros.simulation.goods import GOODS
 from safevla_ros.simulation.parts import Item, Surface
 
 GAP = 0.05

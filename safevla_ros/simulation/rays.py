@@ -130,7 +130,7 @@ def _fill_face(g, face, points, eye, half, axes, focal, inverse, seen, faces, ou
     nx, ny, nz = sign * axes[0, axis], sign * axes[1, axis], sign * axes[2, axis]
     slope_u, slope_v = -nx / (fx * above), -ny / (fy * above)
     constant = -nz / above - slope_u * (cx - 0.5) - slope_v * (cy - 0.5)
-    for v in range(max(0, int(math.ceil(low - 0.5))), min(height, int(math.floor(high - 0.5)) + 1)):
+    for v in range(max(0, math.ceil(low - 0.5)), min(height, math.floor(high - 0.5) + 1)):
         line = v + 0.5
         left, right = 1e9, -1e9
         for i in range(count):
@@ -141,8 +141,8 @@ def _fill_face(g, face, points, eye, half, axes, focal, inverse, seen, faces, ou
                 left, right = min(left, u), max(right, u)
         if right < left or right < 0.0 or left > width:
             continue
-        start = max(0, int(math.ceil(left - 0.5)))
-        end = min(width, int(math.floor(right - 0.5)) + 1)
+        start = max(0, math.ceil(left - 0.5))
+        end = min(width, math.floor(right - 0.5) + 1)
         base = constant + slope_v * v
         for u in range(start, end):
             value = base + slope_u * u

@@ -105,5 +105,9 @@ def _swept(x: float, y: float, yaw: float, target: Vector3) -> np.ndarray:
     points = np.array(local)
     c, s = math.cos(yaw), math.sin(yaw)
     return np.column_stack(
-        [x + c * points[:, 0] - s * points[:, 1], y + s * points[:, 0] + c * points[:, 1], points[:, 2]]
+        [
+            x + c * points[:, 0] - s * points[:, 1],
+            y + s * points[:, 0] + c * points[:, 1],
+            points[:, 2],
+        ]
     )

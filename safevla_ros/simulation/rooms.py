@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,7 +93,7 @@ def make_shell(count: int, rng: np.random.Generator, paints: list[Rgb]) -> Shell
                 x0 += WALL_THICKNESS
         by_row.append(row)
         y0 += depth + WALL_THICKNESS
-    for below, above in zip(by_row, by_row[1:], strict=False):
+    for below, above in itertools.pairwise(by_row):
         middle = below[0].y1 + WALL_THICKNESS / 2
         # The door opens into one room below and one above.
         upper = above[0]

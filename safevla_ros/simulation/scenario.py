@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from safevla_ros.paths import share_directory
-from safevla_ros.safety.specification import Zone
+from safevla_ros.safety.zones import Zone
 
 Task = Literal["find", "pick_up", "fetch", "bring"]
 

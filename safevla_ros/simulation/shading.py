@@ -53,8 +53,10 @@ def _pattern(finish, upright, px, py, pz, wx, wy, blur):
     if finish == PLANKS:
         return _planks(wx, wy, blur)
     if finish == TILES:
-        return _tiles((px + py) / 0.16, pz / 0.16, blur) if upright else _tiles(
-            wx / 0.33, wy / 0.33, blur
+        return (
+            _tiles((px + py) / 0.16, pz / 0.16, blur)
+            if upright
+            else _tiles(wx / 0.33, wy / 0.33, blur)
         )
     fade = 1.0 / (1.0 + (blur / 0.008) ** 2)
     if finish == GRAIN:

@@ -160,7 +160,9 @@ class Simulation:
         drivers, data = self._joints, self._data
         return {
             name: Joint(
-                drivers.position(data, name), drivers.velocity(data, name), drivers.effort(data, name)
+                drivers.position(data, name),
+                drivers.velocity(data, name),
+                drivers.effort(data, name),
             )
             for name in self.profile.limits.joints
         }

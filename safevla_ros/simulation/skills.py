@@ -112,25 +112,33 @@ class Skills:
             path = self._way(wanted, radius) or self._way(wanted, radius - TIGHT_M)
             if not path:
                 return False
-            stalls = 0
-            while stalls < STALLS:
-                motion = self.navigator.next_motion(path, self.at, radius)
-                if motion is None:
-                    return True
-                before = self.at
-                yield motion
-                stalls = stalls + 1 if self._stalled(before, motion) else 0
+            refused = yield from self._follow(path, radius)
+            if not refused:
+                return True
             again = stopped_at is not None and _apart(self.at, stopped_at) < SAME_PLACE_M
             stopped_at = self.at
-            if motion == "move_ahead":
+            if refused == "move_ahead":
                 known = self.navigator.knows_what_is_ahead(self.at, radius)
                 if again or not (known and self.navigator.take_care()):
                     self.navigator.mark_ahead(self.at)
             else:
                 self.navigator.widen_mark(self.at)
-            if motion != "move_ahead" or again:
-                yield from self._make_room(motion)
+            if refused != "move_ahead" or again:
+                yield from self._make_room(refused)
         return False
+
+    def _follow(self, path: list[tuple[float, float]], radius: float) -> Generator[str, None, str]:
+        """Drive along a path; returns the motion that was without effect, empty at its end."""
+        stalls = 0
+        motion = ""
+        while stalls < STALLS:
+            motion = self.navigator.next_motion(path, self.at, radius) or ""
+            if not motion:
+                break
+            before = self.at
+            yield motion
+            stalls = stalls + 1 if self._stalled(before, motion) else 0
+        return motion
 
     def _make_room(self, refused: str) -> Script:
         """Get away from where neither the way ahead nor a turn is possible."""

@@ -88,8 +88,8 @@ class Solids:
 
 
 def bool_any(hits: np.ndarray) -> np.ndarray:
-    """(P,) whether any of hits (P, N) is true; false where there are no boxes."""
-    return hits.any(axis=1) if hits.shape[1] else np.zeros(len(hits), bool)
+    """(P,) whether any of hits (P, N) is true."""
+    return np.asarray(hits.any(axis=1))
 
 
 def wrap_angle(angle: float) -> float:
