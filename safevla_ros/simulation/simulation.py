@@ -81,6 +81,7 @@ class Simulation:
             for item in self.home.fixtures
             if any(part.solid for part in item.design.parts)
         )
+        self._boxes = {item.id: (np.array(item.box_offset), item.size) for item in self.home.goods}
         start = self.home.start
         self._base.place(self._data, *start.position[:2], yaw_of(start.orientation))
         roles = self.profile.roles
@@ -189,17 +190,15 @@ class Simulation:
     def _good(self, item: Item) -> SceneObject:
         body = self._world.bodies[item.id]
         w, x, y, z = self._data.xquat[body].tolist()
-        turn = self._data.xmat[body].reshape(3, 3)
-        center = self._data.xpos[body] + turn @ np.array(item.box_offset)
+        offset, size = self._boxes[item.id]
+        center = self._data.xpos[body] + self._data.xmat[body].reshape(3, 3) @ offset
         dof = int(self._model.body_dofadr[body])
-        speed = self._data.qvel[dof : dof + 3]
-        pose = Pose(tuple(center.tolist()), (x, y, z, w))
         return SceneObject(
             item.id,
             item.class_name,
-            pose,
-            item.size,
-            velocity=tuple(speed.tolist()),
+            Pose(tuple(center.tolist()), (x, y, z, w)),
+            size,
+            velocity=tuple(self._data.qvel[dof : dof + 3].tolist()),
             held=item.id == self._gripper.held,
         )
 
