@@ -145,6 +145,7 @@ class CostMonitor(GraphNode):
                 f"nothing heard on {topics.WATCHDOG_HEARTBEAT}: expected the safety watchdog to be "
                 "active before the cost monitor"
             )
+        self._final.release()
         self._tick_s = time.monotonic()
 
     def stop(self) -> None:

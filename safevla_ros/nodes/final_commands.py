@@ -43,14 +43,14 @@ class FinalCommandPublisher:
         ]
         self._stop_service = profile.outputs.stop_service
         self._stop_client = _client(node, self._stop_service)
-        self._is_stopped = False
+        self._stop_called = False
 
     def publish(self, command: Command, joints: Joints) -> None:
         """Pass a command on: the base's velocity always, joint targets when they change.
 
         `joints` are the measured ones, {} when unknown.
         """
-        self._is_stopped = False
+        self._stop_called = False
         self._publish_velocity(command.velocity)
         for output in self._joints:
             output.send(command.joints, joints)
@@ -60,9 +60,14 @@ class FinalCommandPublisher:
         self._publish_velocity(BaseVelocity())
         for output in self._joints:
             output.hold(joints)
-        if not self._is_stopped:
-            self._is_stopped = True
-            _call(self._stop_client, self._stop_service)
+        if not self._stop_called:
+            self._stop_called = _call(self._stop_client, self._stop_service)
+
+    def release(self) -> None:
+        """A stop is over, whoever commands now: the next one holds the arm where it is then."""
+        self._stop_called = False
+        for output in self._joints:
+            output.release()
 
     def _publish_velocity(self, velocity: BaseVelocity) -> None:
         if self._is_stamped:
@@ -83,8 +88,10 @@ def _client(node, service: TriggerService | None):
     return node.client(kind, service.service)
 
 
-def _call(client, service: TriggerService | None) -> None:
-    """Ask and do not wait; a service that is not there must not hold up a stop."""
-    if client is not None and client.service_is_ready():
-        is_trigger = service.type.endswith("Trigger")
-        client.call_async(Trigger.Request() if is_trigger else SetBool.Request(data=True))
+def _call(client, service: TriggerService | None) -> bool:
+    """Ask and do not wait; a service that is not there must not hold up a stop. Whether it was."""
+    if client is None or not client.service_is_ready():
+        return False
+    is_trigger = service.type.endswith("Trigger")
+    client.call_async(Trigger.Request() if is_trigger else SetBool.Request(data=True))
+    return True

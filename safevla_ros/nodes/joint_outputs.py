@@ -45,6 +45,9 @@ class Output(Protocol):
     def hold(self, joints: Joints) -> None:
         """Stay where the joints were measured when the hold began."""
 
+    def release(self) -> None:
+        """The hold is over; the next one begins where the joints are measured then."""
+
 
 def make_joint_output(node: GraphNode, output: JointOutput, profile: Profile) -> Output:
     """The adapter for one output of the profile. Raises ConfigurationError."""
@@ -69,6 +72,10 @@ class _Trajectories:
         self._gripper = profile.roles.gripper
         self._targets: dict[str, float] = {}
         self._held: dict[str, float] = {}
+
+    def release(self) -> None:
+        """See Output."""
+        self._held = {}
 
     def _changed(self, targets: Mapping[str, float]) -> bool:
         """Take over targets of this output's joints; whether any is new."""
@@ -186,6 +193,11 @@ class TrajectoryAction(_Trajectories):
             self._hold_targets(joints)
             if self._cancel.service_is_ready():
                 self._cancel.call_async(CancelGoal.Request())  # no id and no time: all goals
+
+    def release(self) -> None:
+        """See Output."""
+        super().release()
+        self._is_holding = False
 
     def _on_answer(self, answer: Any) -> None:
         goal = answer.result()

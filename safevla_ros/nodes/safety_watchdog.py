@@ -92,6 +92,7 @@ class SafetyWatchdog(GraphNode):
 
     def start(self) -> None:
         """Guard from now on."""
+        self._final.release()
         self._timer = self.timer(PERIOD_S, self._tick)
 
     def stop(self) -> None:
@@ -139,6 +140,8 @@ class SafetyWatchdog(GraphNode):
             self._guard = Guard.AWAITING_RESET
         elif self._guard is Guard.AWAITING_RESET and not beats.other_latched:
             self._guard = Guard.GUARDING
+            if self._final is not None:
+                self._final.release()
             self._publish_event(SafetyEvent.RESET, "the monitor is back and was reset")
 
     @property

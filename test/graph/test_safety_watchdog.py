@@ -6,9 +6,12 @@ import threading
 import time
 
 import pytest
+import yaml
 from geometry_msgs.msg import Twist
 from lifecycle_msgs.msg import State
-from robot import TIMEOUT_S, moves
+from robot import TIMEOUT_S, moves, write_profile
+from sensor_msgs.msg import JointState
+from std_srvs.srv import Trigger
 
 from safevla_ros.msg import Heartbeat, SafetyEvent, SafetyStatus
 from safevla_ros.nodes import topics
@@ -54,6 +57,24 @@ def guarded(safety):
     safety.beats.wait(since=time_before + 10)
     yield safety
     safety.pulse.stop()
+
+
+def latch_and_release(guarded) -> None:
+    """A first stop, from which the monitor came back and was reset."""
+    guarded.pulse.stop()
+    guarded.beats.wait(lambda beat: beat.latched, what="the latch")
+    guarded.robot.trajectories.wait(what="a hold")
+    guarded.pulse.start()
+    release(guarded)
+
+
+def release(guarded) -> None:
+    """The monitor latches itself too, and is reset."""
+    beats, pulse = guarded.beats, guarded.pulse
+    pulse.latched = True
+    beats.wait(since=beats.mark() + 15)
+    pulse.latched = False
+    beats.wait(lambda beat: not beat.latched, what="the release", since=beats.mark())
 
 
 def test_publishers_are_there_from_configure_on(safety):
@@ -111,6 +132,48 @@ def test_what_is_held_is_where_the_arm_was_as_the_stop_began(guarded):
     later = robot.trajectories.wait(what="later holds", since=5)
     assert later.joint_names == first.joint_names
     assert later.points[0].positions == first.points[0].positions
+
+
+def test_the_next_stop_holds_the_arm_where_it_has_moved_to_since(guarded):
+    robot, beats, pulse = guarded.robot, guarded.beats, guarded.pulse
+    latch_and_release(guarded)
+    robot.joints["lift"] -= 0.2
+    joints = guarded.graph.collect(JointState, "joint_states")
+    joints.wait(lambda message: robot.joints["lift"] in message.position, since=10)
+
+    since = robot.trajectories.mark()
+    pulse.stop()
+    beats.wait(lambda beat: beat.latched, what="another latch", since=beats.mark())
+    hold = robot.trajectories.wait(what="another hold", since=since)
+    held = dict(zip(hold.joint_names, hold.points[0].positions, strict=True))
+    assert held["lift"] == robot.joints["lift"]
+
+
+def test_every_stop_calls_the_stop_service_also_when_it_comes_up_late(safety):
+    outputs = yaml.safe_load(safety.profile.read_text())["outputs"]
+    outputs["stop_service"] = {"service": "stop_the_robot"}
+    write_profile(safety.folder, outputs=outputs)
+    safety.watchdog = safety.graph.start("safety_watchdog", robot=safety.profile).bring_up()
+    safety.beats = safety.graph.collect(Heartbeat, topics.WATCHDOG_HEARTBEAT, 10)
+    safety.pulse = Pulse(safety.graph).start()
+    safety.beats.wait(since=10)
+    safety.pulse.stop()
+    safety.beats.wait(lambda beat: beat.latched, what="the latch")
+
+    called_s = []
+
+    def on_stop(_request, response):
+        called_s.append(time.monotonic())
+        return response
+
+    safety.graph.node.create_service(Trigger, "stop_the_robot", on_stop)
+    safety.graph.wait_for(lambda: called_s, "the call of a service that came up after the stop")
+    safety.beats.wait(since=safety.beats.mark() + 25)
+    assert len(called_s) == 1
+    safety.pulse.start()
+    release(safety)
+    safety.pulse.stop()
+    safety.graph.wait_for(lambda: len(called_s) == 2, "the call of the second stop")
 
 
 def test_release_needs_a_monitor_that_latched_and_was_reset(guarded):
