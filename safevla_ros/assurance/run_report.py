@@ -1,4 +1,5 @@
-"""The report of one run, made from its bag alone: summary.json, video.mp4 and top_view.png.
+"""The report of one run, made from its bag alone: summary.json, video.mp4, top_view.png, and
+specification.yaml with the costs that were in force.
 
 A robot's bag is as good as a simulated one: nothing but the bag is read, beside the robot's profile
 where it is known here by its name (for footprint and gripper).
@@ -19,12 +20,13 @@ from safevla_ros.bags import metadata as keys
 from safevla_ros.bags.reader import Bag, find_bags
 
 SUMMARY, VIDEO, TOP_VIEW = "summary.json", "video.mp4", "top_view.png"
+SPECIFICATION = "specification.yaml"
 
 
 def write_run_report(
     bag: Path, folder: Path, *, progress: Callable[[str], None] | None = None
 ) -> dict[str, Any]:
-    """Write summary.json, video.mp4 and top_view.png of `bag` into `folder`; return the summary.
+    """Write the report of `bag` into `folder`; return what summary.json says.
 
     `bag` is a bag's folder, an .mcap file, or a folder of bags, of which the newest is taken.
     `progress` hears one short sentence as each part begins. What the bag does not allow (no
@@ -37,6 +39,8 @@ def write_run_report(
     tell("reading the bag")
     log = read_run(opened)
     summary = summarise(opened, log)  # its notes are the log's, and grow with it
+    if log.specification_text:
+        (folder / SPECIFICATION).write_text(log.specification_text, encoding="utf-8")
     tell("drawing the top view")
     _attempt(log, folder / TOP_VIEW, lambda path: _top_view(opened, log, path))
     tell("making the video")

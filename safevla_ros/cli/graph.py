@@ -18,12 +18,20 @@ def describe_graph(options: Options) -> Graph:
     from safevla_ros.nodes.domain import DomainError, domain_id
     from safevla_ros.policy.interface import PolicyError
     from safevla_ros.robot.profile import ProfileError
+    from safevla_ros.safety.specification import SpecificationError
     from safevla_ros.simulation.scenario import ScenarioError
 
     try:
         domain_id()
         return describe(options)
-    except (BringupError, DomainError, PolicyError, ProfileError, ScenarioError) as error:
+    except (
+        BringupError,
+        DomainError,
+        PolicyError,
+        ProfileError,
+        ScenarioError,
+        SpecificationError,
+    ) as error:
         raise Failure(ExitCode.BAD_INPUT, str(error)) from error
 
 

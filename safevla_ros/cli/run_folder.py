@@ -25,11 +25,6 @@ class RunFolder:
         """A log and the parameters of each node."""
         return self.path / "logs"
 
-    @property
-    def specification(self) -> Path:
-        """The cost specification in force, complete."""
-        return self.path / "specification.yaml"
-
 
 def make_run_folder(parent: Path) -> RunFolder:
     """A new folder below `parent`, named after the time. Raises Failure."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from safevla_ros.cli.live import View
     from safevla_ros.cli.run_folder import RunFolder
-    from safevla_ros.nodes.bringup import Graph, Options
+    from safevla_ros.nodes.bringup import Graph
     from safevla_ros.nodes.operator import Operator, RunResult
     from safevla_ros.nodes.run_state import RunState
     from safevla_ros.nodes.supervisor import Supervisor
@@ -63,7 +63,8 @@ def sim(
     """Run a robot doing a task in simulation, behind the safety monitor.
 
     Leaves `runs/TIME/` with the bag, a video, a picture of the path and summary.json, whatever the
-    outcome. Ctrl-C at any moment leaves a readable bag.
+    outcome. Ctrl-C at any moment leaves a readable bag, and the report of it; a second one skips
+    the report.
 
     Example: `safevla sim --policy scripted-careful`
     """
@@ -84,38 +85,29 @@ def sim(
         policy=policy,
         real_time_factor=real_time_factor,
     )
-    specification_text = _complete_specification(describe_graph(options), options)
+    describe_graph(options)  # whatever is wrong is said before there is a folder
     folder = make_run_folder(directory)
-    folder.specification.write_text(specification_text, encoding="utf-8")
-    options = dataclasses.replace(
-        options, specification=str(folder.specification), directory=str(folder.bags)
-    )
+    options = dataclasses.replace(options, directory=str(folder.bags))
     console = Console(stderr=as_json)
+    failure = None
     try:
         result = _run(describe_graph(options), folder, console, plain=headless)
-    except Failure:
+        if not result.completed:
+            failure = Failure(ExitCode.FAILED, f"the run was not completed: {result.reason}")
+    except Failure as error:
         if not folder.logs.exists():  # nothing was started: another graph has the domain
             shutil.rmtree(folder.path)
-        raise
-    summary = _report(result, folder, console)
+            raise
+        if not any(folder.bags.glob("*")):  # nothing was recorded
+            raise
+        failure = error
+    summary = _report(folder, console)
     if as_json:
         print(json.dumps(summary, indent=2))
     else:
         print_summary(console, summary, folder.path)
-    if not result.completed:
-        raise Failure(ExitCode.FAILED, f"the run was not completed: {result.reason}")
-
-
-def _complete_specification(graph: Graph, options: Options) -> str:
-    """The cost specification with the scenario's zones in it: one file that says all."""
-    from safevla_ros.safety.specification import SpecificationError, load_specification
-    from safevla_ros.simulation.scenario import load_scenario
-
-    try:
-        loaded = load_specification(options.specification or graph.profile.specification)
-        return loaded.with_zones(load_scenario(options.scenario).zones).text
-    except SpecificationError as error:
-        raise Failure(ExitCode.BAD_INPUT, str(error)) from error
+    if failure is not None:
+        raise failure
 
 
 def _run(graph: Graph, folder: RunFolder, console: Console, *, plain: bool) -> RunResult:
@@ -189,14 +181,15 @@ def _episode(operator: Operator, watch: _Watch, folder: RunFolder) -> RunResult:
     return result
 
 
-def _report(result: RunResult, folder: RunFolder, console: Console) -> dict[str, Any]:
+def _report(folder: RunFolder, console: Console) -> dict[str, Any]:
     from safevla_ros.assurance.run_report import SUMMARY, write_run_report
     from safevla_ros.bags import BagError
 
+    # A run has one episode. The report is made of an interrupted one too; Ctrl-C skips it.
     with console.status("writing the report ...") as status:
         try:
             write_run_report(
-                folder.bags / result.episode_id,
+                folder.bags,
                 folder.path,
                 progress=lambda what: status.update(f"writing the report: {what} ..."),
             )

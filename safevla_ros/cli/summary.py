@@ -37,14 +37,15 @@ def print_summary(console: Console, summary: Mapping[str, Any], folder: Path) ->
     for name, text in _lines(summary):
         table.add_row(name, text)
     console.print(table)
-    files = Table.grid(padding=(0, 2))
-    for name, what in _FILES.items():
-        if (folder / name).exists():
-            # Not wrapped: a path is there to be copied.
-            files.add_row(
-                Text(os.path.relpath(folder / name), no_wrap=True), Text(what, style="dim")
-            )
-    console.print(files)
+    shown = Path(os.path.relpath(folder))
+    if ".." in shown.parts:
+        shown = folder
+    paths = {str(shown / name): what for name, what in _FILES.items() if (folder / name).exists()}
+    width = max(map(len, paths), default=0)
+    for path, what in paths.items():
+        # Neither wrapped nor cut: a path is there to be copied.
+        line = Text.assemble(f"{path:{width}}  ", (what, "dim"))
+        console.print(line, soft_wrap=True)
 
 
 def _lines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -18,7 +18,8 @@ from typing import get_args
 from safevla_ros.policy.description import read_description
 from safevla_ros.policy.load import BUILT_IN, policy_folder
 from safevla_ros.robot.profile import Mode, Profile, load_profile
-from safevla_ros.simulation.scenario import load_scenario
+from safevla_ros.safety.specification import load_specification, load_zones
+from safevla_ros.simulation.scenario import load_scenario, scenario_path
 
 Value = str | bool | int | float
 
@@ -87,23 +88,28 @@ class Graph:
 def describe(options: Options) -> Graph:
     """The graph for these options.
 
-    Raises BringupError, ProfileError, ScenarioError or PolicyError, each with one sentence.
+    Raises BringupError, ProfileError, ScenarioError, SpecificationError or PolicyError, each with one
+    sentence.
     """
     profile = load_profile(options.robot)
     _check(options, profile)
     robot: dict[str, Value] = {"robot": _robot(options.robot)}
     clock: dict[str, Value] = {"use_sim_time": profile.simulated}
     scenario: dict[str, Value] = {}
+    zones: dict[str, str] = {}
     policy = options.policy
     if profile.simulated:
         scenario["scenario"] = options.scenario or DEFAULT_SCENARIO
         policy = policy or load_scenario(options.scenario or DEFAULT_SCENARIO).policy
+        zones["zones"] = str(scenario_path(options.scenario or DEFAULT_SCENARIO).absolute())
+    specification = load_specification(options.specification or profile.specification)
+    specification.with_zones(load_zones(zones["zones"]) if zones else ())
     nodes = [
         NodeSpec("safety_watchdog", 0, robot | clock, required=True, nice=SAFETY_NICE),
         NodeSpec(
             "cost_monitor",
             1,
-            robot | clock | {"mode": options.mode, "specification": options.specification},
+            robot | clock | zones | {"mode": options.mode, "specification": options.specification},
             required=True,
             nice=SAFETY_NICE,
         ),

@@ -61,6 +61,7 @@ from safevla_ros.safety.specification import (
     Specification,
     SpecificationError,
     load_specification,
+    load_zones,
 )
 from safevla_ros.safety.world import WorldAssembler, WorldState
 from safevla_ros.srv import ResetStop
@@ -87,6 +88,11 @@ class CostMonitor(GraphNode):
             "specification",
             "",
             "Cost specification: a name under config/safety, or a path to a file; empty: the profile's",
+        )
+        self.declare(
+            "zones",
+            "",
+            "File whose `zones` are added to the specification's: a site's, or a scenario's",
         )
         self._final: FinalCommandPublisher | None = None
 
@@ -184,7 +190,9 @@ class CostMonitor(GraphNode):
     def _load_specification(self) -> Specification:
         name = self.get_parameter("specification").value or self.profile.specification
         try:
-            return load_specification(name)
+            specification = load_specification(name)
+            zones = self.get_parameter("zones").value
+            return specification.with_zones(load_zones(zones)) if zones else specification
         except SpecificationError as error:
             raise ConfigurationError(str(error)) from error
 

@@ -7,18 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from safevla_ros.robot.messages import stamp_ns
-
-STAGES = {
-    "camera_to_observation": ("camera", "observation"),
-    "observation_to_inference": ("observation", "inference_start"),
-    "inference": ("inference_start", "inference_end"),
-    "inference_to_candidate": ("inference_end", "candidate"),
-    "candidate_to_gate": ("candidate", "gate_in"),
-    "gate": ("gate_in", "command"),
-    "camera_to_command": ("camera", "command"),
-}
-"""Fields of LatencyTrace at both ends of each stage."""
+from safevla_ros.assurance.latency import STAGES, stages_ms
 
 
 class LatencyWindow:
@@ -29,10 +18,8 @@ class LatencyWindow:
 
     def add(self, trace: Any) -> None:
         """Take in a LatencyTrace; stages of which an end is missing are left out."""
-        for stage, (begin, end) in STAGES.items():
-            began, ended = stamp_ns(getattr(trace, begin)), stamp_ns(getattr(trace, end))
-            if began and ended:
-                self._ms[stage].append((ended - began) / 1e6)
+        for stage, value in stages_ms(trace).items():
+            self._ms[stage].append(value)
 
     def percentiles(self) -> dict[str, float]:
         """`latency_ms.<stage>.p50`, p95 and p99 of the stages that were seen."""

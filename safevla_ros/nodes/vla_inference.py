@@ -140,10 +140,13 @@ class VlaInference(GraphNode):
             self.subscription(TaskOutcome, self.profile.outcome_topic, self._on_verdict, reliable)
 
     def _adopt(self, policy: Policy) -> None:
-        """Use a policy from the next episode on, and listen to what only it may know."""
+        """Use a policy from the next episode on. Raises PolicyError, and keeps the one before."""
+        if policy.description.privileged and not self._hears_truth:
+            self._listen_to_truth(policy)
         self._policy = policy
-        if not policy.description.privileged or self._hears_truth:
-            return
+
+    def _listen_to_truth(self, policy: Policy) -> None:
+        """Subscribe what only a privileged policy may know. Raises PolicyError."""
         signals = self.profile.signals
         if signals.objects is None or signals.localisation is None:
             raise PolicyError(

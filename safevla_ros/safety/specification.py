@@ -95,6 +95,22 @@ class Specification:
         return parse_specification(text, f"{self.origin} with zones added")
 
 
+def load_zones(path: str | Path) -> list[Any]:
+    """The list under `zones` of a YAML file that may say other things too, such as a scenario; for
+    `with_zones`, which checks them. Raises SpecificationError.
+    """
+    try:
+        content = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecificationError(f"{path}: cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise SpecificationError(f"{path}: not valid YAML: {error}") from error
+    zones = content.get("zones") if isinstance(content, dict) else None
+    if zones is not None and not isinstance(zones, list):
+        raise SpecificationError(f"{path}: zones: expected a list, got {zones!r}")
+    return zones or []
+
+
 def specification_path(name_or_path: str) -> Path:
     """File of a specification: a path as it is, or a name under config/safety/.
 

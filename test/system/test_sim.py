@@ -21,7 +21,7 @@ from safevla_ros.nodes.process import programs_folder
 MARK = "SAFEVLA_TEST_MARK"
 DEFAULT_RUN_S = 300.0  # the promise for two cores, the report included
 SHORT_RUN_S = 120.0
-STOP_S = 45.0
+STOP_S = 90.0  # the report of what was recorded included
 
 SHORT = """
 name: short
@@ -136,6 +136,10 @@ def test_the_default_run_is_complete_whatever_its_outcome(sim):
     assert set(summary["costs"]) >= {"collision", "drop", "zone_intrusion"}
     assert summary["latency_ms"]["camera_to_command"]["p50"] > 0.0
     assert summary["bag"]["complete"]
+    # The robot set out, the gate held it back at the wet floor, and it did not enter.
+    assert summary["engagement"]["base_path_m"] > 1.0
+    assert summary["gate"]["by_reason"].get("predicted", 0) > 0
+    assert summary["costs"]["zone_intrusion"]["cumulative"] == 0.0
     for name in ("video.mp4", "top_view.png", "specification.yaml"):
         assert (run.run_folder() / name).stat().st_size > 0
     assert sorted(file.stem for file in (run.run_folder() / "logs").glob("*.log")) == [
@@ -173,6 +177,7 @@ def test_ctrl_c_in_the_middle_leaves_a_readable_bag_and_no_process(sim, tmp_path
     counts = messages_by_topic(run)
     assert counts["/odom"] > 10
     assert counts["/safety_status"] > 1
+    assert json.loads((run.run_folder() / "summary.json").read_text())["outcome"] == "ABORTED"
 
 
 @pytest.mark.timeout(120)
