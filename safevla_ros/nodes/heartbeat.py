@@ -2,7 +2,8 @@
 
 Silence is judged on the steady clock. Whoever did not run itself for a while cannot tell silence
 from its own absence. So a listener first reads what has arrived but was not handed to it yet, and
-after a pause of its own it grants the other half the timeout before it judges.
+after a pause of its own it grants the other half the timeout before it judges: once per heartbeat,
+or whoever runs slowly all the time would never notice.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class Heartbeats:
             Heartbeat, other_topic, self._on_heartbeat, topics.sensor(is_reliable=False, depth=1)
         )
         self._listened_s = time.monotonic()
+        self._is_graced = False
         self.heard_s: float | None = None
         """When the other was heard last. None: never."""
         self.other_latched = False
@@ -56,8 +58,12 @@ class Heartbeats:
         paused_s, self._listened_s = now_s - self._listened_s, now_s
         if self.is_silent(now_s):
             self._read_waiting()
-        if self.heard_s is not None and paused_s > 0.5 * self._timeout_s:
-            self.heard_s = max(self.heard_s, now_s - 0.5 * self._timeout_s)
+        half_s = 0.5 * self._timeout_s
+        if self.heard_s is None or self._is_graced or paused_s <= half_s:
+            return
+        if self.silent_for(now_s) > half_s:
+            self._is_graced = True
+            self.heard_s = now_s - half_s
 
     def wait(self, limit_s: float) -> bool:
         """Wait for a heartbeat, within a callback, where the executor cannot deliver one."""
@@ -79,4 +85,5 @@ class Heartbeats:
 
     def _on_heartbeat(self, message: Heartbeat) -> None:
         self.heard_s = time.monotonic()
+        self._is_graced = False
         self.other_latched = message.latched

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -15,6 +16,7 @@ from std_srvs.srv import Trigger
 
 from safevla_ros.msg import Heartbeat, SafetyEvent, SafetyStatus
 from safevla_ros.nodes import topics
+from safevla_ros.nodes.heartbeat import Heartbeats
 
 
 class Pulse:
@@ -239,6 +241,35 @@ def test_it_leaves_with_a_second_of_stops(guarded, how):
     assert not any(moves(twist) for _, twist in stops)
     assert stops[-1][0] - stops[0][0] > 0.9
     assert stops[-1][0] - began_s < 3.0
+
+
+@pytest.fixture
+def listener(graph):
+    """Heartbeats on the test's own node, after one was heard: `listen` gets the test's times."""
+    node = SimpleNamespace(
+        publisher=graph.node.create_publisher, subscription=graph.node.create_subscription
+    )
+    listener = Heartbeats(node, "own", "other", timeout_s=0.1)
+    sender = graph.node.create_publisher(Heartbeat, "other", 1)
+    graph.wait_matched(sender)
+    sender.publish(Heartbeat())
+    graph.wait_for(lambda: listener.heard_s is not None, "a heartbeat")
+    listener.listen(listener.heard_s)
+    return listener
+
+
+def test_who_ticks_slowly_still_notices_that_the_other_is_dead(listener):
+    heard_s = listener.heard_s
+    for tick in range(1, 5):
+        listener.listen(heard_s + 0.06 * tick)
+    assert listener.is_silent(heard_s + 0.06 * 4)
+
+
+def test_after_a_pause_of_its_own_the_other_gets_half_the_timeout(listener):
+    resumed_s = listener.heard_s + 3.0
+    listener.listen(resumed_s)
+    assert not listener.is_silent(resumed_s + 0.04)
+    assert listener.is_silent(resumed_s + 0.06)
 
 
 def test_deactivated_it_is_silent_and_a_bad_profile_is_refused(safety):
