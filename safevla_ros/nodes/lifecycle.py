@@ -362,10 +362,12 @@ def spin(
     args: Sequence[str] | None = None,
 ) -> int:
     """Run a node until SIGINT or SIGTERM (0), or until it cannot go on (1). Returns the exit code."""
-    ended = Future()
+    is_ended = False
 
-    def end(number: int, _frame: object) -> None:
-        ended.set_result(number)
+    def end(_number: int, _frame: object) -> None:
+        # Nothing but this flag: a lock that the interrupted code holds would never be released.
+        nonlocal is_ended
+        is_ended = True
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
@@ -380,8 +382,9 @@ def spin(
     runner.add_node(node)
     code = 0
     try:
-        while not ended.done():
-            runner.spin_until_future_complete(ended, timeout_sec=_SPIN_S)
+        never = Future()
+        while not is_ended:
+            runner.spin_until_future_complete(never, timeout_sec=_SPIN_S)
     except Exception as error:
         node.get_logger().fatal(f"cannot go on: {describe(error)}")
         traceback.print_exc()
