@@ -41,11 +41,12 @@ class Hazard(Protocol):
     term: str
 
     def margins(self, world: WorldState, motion: Motion) -> Array | None:
-        """Margins (K,) in the term's unit at the motion's samples; where they are far from 0, a
-        bound from below will do. None: a signal is missing. The world's base is known."""
+        """Margins (K, N) in the term's unit at the motion's samples, to each of N >= 1 things to
+        avoid; where they are far from 0, a bound from below will do. None: a signal is missing. The
+        world's base is known."""
 
-    def cause(self) -> str:
-        """What the last margins were nearest to, in words."""
+    def cause(self, column: int) -> str:
+        """What the robot would do to the thing of that column of the last margins."""
 
 
 class ScanHazard:
@@ -64,11 +65,11 @@ class ScanHazard:
         near = world.obstacles[(offsets**2).sum(axis=1) <= within**2]
         points = _without_instructed(world, near)[:, :2]
         if not len(points):
-            return np.full(motion.headings.shape, within - motion.reach_m)
+            return np.full((motion.headings.size, 1), within - motion.reach_m)
         apart = motion.positions[:, None, :] - points
-        return np.sqrt((apart**2).sum(axis=-1).min(axis=-1)) - self._radius_m
+        return np.sqrt((apart**2).sum(axis=-1)) - self._radius_m
 
-    def cause(self) -> str:
+    def cause(self, column: int) -> str:
         return "the base would come too near to what the scan sees"
 
 
@@ -89,41 +90,40 @@ class ZoneHazard:
         self._shapes = tuple(ZoneShape(zone) for zone in zones)
         self._threshold_m = threshold_m
         self._kinematics = kinematics
-        self._nearest = ""
+        self._judged: list[str] = []
 
     def margins(self, world: WorldState, motion: Motion) -> Array | None:
         if world.links is None or world.base is None:
             return None
-        least = np.full(motion.headings.shape, math.inf)
-        self._nearest = ""
+        count = motion.headings.size
         here, _ = split_by_frame(self._shapes, world.frame)
+        self._judged = [shape.zone.name for shape in here]
         if not here or not world.links:
-            return least
+            return np.full((count, 1), math.inf)
         origin = np.asarray(world.base.position)
         starts = np.array([link.start for link in world.links]) - origin
         ends = np.array([link.end for link in world.links]) - origin
         radii = np.array([link.radius for link in world.links])
         sweep_m = self._sweep_m(world, motion, starts, ends)
         placed: tuple[Array, Array] | None = None
-        for shape in here:
+        least = np.full((count, len(here)), math.inf)
+        for column, shape in enumerate(here):
             now = shape.margins(starts + origin, ends + origin, radii) - self._threshold_m
             near = np.flatnonzero(now <= sweep_m)
             if near.size < now.size:  # of links out of reach a bound will do
-                least = np.minimum(least, now[now > sweep_m].min() - sweep_m)
+                least[:, column] = now[now > sweep_m].min() - sweep_m
             if not near.size:
                 continue
             if placed is None:
                 placed = self._placed(world, motion, starts, ends)
             flat = [points[:, near].reshape(-1, 3) for points in placed]
-            margins = shape.margins(flat[0], flat[1], np.tile(radii[near], least.size))
-            margins = margins.reshape(least.size, -1).min(axis=1) - self._threshold_m
-            if margins.min() <= least.min():
-                self._nearest = shape.zone.name
-            least = np.minimum(least, margins)
+            margins = shape.margins(flat[0], flat[1], np.tile(radii[near], count))
+            margins = margins.reshape(count, -1).min(axis=1) - self._threshold_m
+            least[:, column] = np.minimum(least[:, column], margins)
         return least
 
-    def cause(self) -> str:
-        return f"a link would enter zone {self._nearest}"
+    def cause(self, column: int) -> str:
+        return f"a link would enter zone {self._judged[column]}"
 
     @staticmethod
     def _sweep_m(world: WorldState, motion: Motion, starts: Array, ends: Array) -> float:

@@ -1,8 +1,9 @@
 """Looks ahead: would a command violate a term before the robot could stand again?
 
 motion.py predicts where the robot will be, hazards.py how near that is to what it must avoid. A
-motion is safe when all margins stay at 0 or above. Where one is below already, motion that does not
-lower it is safe too: out of a zone, away from a wall, turning on the spot beside it. Of an unsafe
+motion is safe when all margins stay at 0 or above. A margin that is below already must only not get
+lower: out of a zone, away from a wall, turning on the spot beside it. That excuses nothing else:
+each point of the scan and each zone has a margin of its own, and each must be safe. Of an unsafe
 command the largest part that is safe is searched, by halving: a part of a motion goes less far on
 the same path.
 """
@@ -75,8 +76,10 @@ class LookAhead:
         cause = ""
         for hazard, margins in self._margins(world, command, rest_s):
             costs[hazard.term] = float(margins.min() < 0.0)
-            if against is None and hazard.term in self._acting and not _safe(margins):
-                against, cause = hazard, hazard.cause()
+            if against is None and hazard.term in self._acting:
+                lowered = _lowered(margins)
+                if lowered is not None:
+                    against, cause = hazard, hazard.cause(lowered)
         if against is None:
             return Forecast(costs=costs)
         ratio, step = 0.0, 1.0
@@ -84,7 +87,7 @@ class LookAhead:
             step *= 0.5
             part = scaled(command, ratio + step, world.joints)
             if all(
-                _safe(margins)
+                _lowered(margins) is None
                 for hazard, margins in self._margins(world, part, rest_s)
                 if hazard.term in self._acting
             ):
@@ -94,7 +97,7 @@ class LookAhead:
     def _margins(
         self, world: WorldState, command: Command, rest_s: float
     ) -> Iterator[tuple[Hazard, Array]]:
-        """The hazards that can be judged, with their margins (K,) over the command's motion."""
+        """The hazards that can be judged, with their margins (K, N) over the command's motion."""
         assert world.base is not None
         assert world.velocity is not None
         motion = predict(world.base, world.velocity, command, rest_s, self._profile)
@@ -104,7 +107,10 @@ class LookAhead:
                 yield hazard, margins
 
 
-def _safe(margins: Array) -> bool:
-    """Whether a motion with these margins (K,) is safe."""
-    now, least, last = float(margins[0]), float(margins.min()), float(margins[-1])
-    return least >= 0.0 or (now < 0.0 and least >= now - _DIP and last >= now - 1e-9)
+def _lowered(margins: Array) -> int | None:
+    """The column of these margins (K, N) against which a motion is least safe. None: it is safe."""
+    now, least, last = margins[0], margins.min(axis=0), margins[-1]
+    excused = (now < 0.0) & (least >= now - _DIP) & (last >= now - 1e-9)
+    depths = np.where((least >= 0.0) | excused, 0.0, least)
+    worst = int(depths.argmin())
+    return worst if depths[worst] < 0.0 else None

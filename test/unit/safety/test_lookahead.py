@@ -158,6 +158,25 @@ def test_a_command_that_is_cut_twice_says_how_much_is_left_of_the_whole(drive):
     assert f"{100 * share:.0f} % of the command" in verdict.detail
 
 
+@pytest.mark.parametrize("behind_m", [0.15, 0.27])
+def test_what_is_too_near_behind_excuses_nothing_ahead(drive, behind_m):
+    ahead = line(0.35, -0.5, 0.35, 0.5)  # 0.07 m of way, of 0.20
+    alone = drive(obstacles=ahead).step(STEP_AHEAD).verdicts[0]
+    both = drive(obstacles=np.vstack([ahead, [[-behind_m, 0.0, 0.18]]]))
+    verdict = both.step(STEP_AHEAD).verdicts[0]
+    assert (verdict.decision, verdict.command) == (alone.decision, alone.command)
+    assert both.closest_m >= min(behind_m, FOOTPRINT_M)
+
+
+def test_a_robot_in_one_zone_does_not_enter_another_on_its_way_out(drive):
+    trap = {"name": "trap", "polygon": [[0.2, -1.0], [0.7, -1.0], [0.7, 1.0], [0.2, 1.0]]}
+    robot = drive(x=1.2, zones=[STAIRS, trap])
+    for _ in range(5):
+        robot.step(Command(BaseVelocity(x=-0.4), duration_s=0.5))
+    assert robot.pose.position[0] - 0.1 >= 0.7  # the mast's radius is 0.1
+    assert "zone trap" in robot.interventions[-1].detail
+
+
 def test_a_zone_is_not_entered_however_long_it_is_tried(drive):
     robot = drive(zones=[STAIRS])
     for _ in range(10):
