@@ -79,6 +79,16 @@ def test_closing_on_nothing_holds_nothing():
     assert simulation.joints()["gripper"].position == pytest.approx(0.0, abs=2e-3)
 
 
+def test_a_thing_that_only_the_fingertips_touch_is_not_taken():
+    simulation, joints = at_arms_length()
+    reach_out(simulation, {**joints, "arm": joints["arm"] - 0.075})
+    simulation.contacts()
+    simulation.move_joints({"gripper": 0.0})
+    simulation.advance(1.0)
+    assert any(contact.link.startswith("finger") for contact in simulation.contacts())
+    assert not simulation.object_in_hand
+
+
 def test_something_is_lost_when_it_is_torn_out_of_the_gripper(around_it):
     around_it.move_joints({"gripper": 0.0})
     around_it.advance(1.0)
