@@ -1,0 +1,33 @@
+"""Robot profiles: what the schema refuses, and that it names file and key."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import yaml
+
+from safevla_ros.robot.profile import ProfileError, load_profile, profile_path
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (("limits", "joints", "lift", "lower"), math.nan),
+        (("limits", "joints", "lift", "upper"), math.inf),
+        (("outputs", "driver_timeout_s"), math.inf),
+        (("signals", "odometry", "max_age_s"), math.inf),
+        (("roles", "gripper_open"), math.nan),
+    ],
+)
+def test_numbers_must_be_finite(tmp_path, keys, value):
+    data = yaml.safe_load(profile_path("sim").read_text(encoding="utf-8"))
+    holder = data
+    for key in keys[:-1]:
+        holder = holder[key]
+    holder[keys[-1]] = value
+    path = tmp_path / "robot.yaml"
+    path.write_text(yaml.safe_dump(data), encoding="utf-8")
+    with pytest.raises(ProfileError) as error:
+        load_profile(str(path))
+    assert f"{path}: {'.'.join(keys)}: Input should be a finite number" in str(error.value)
