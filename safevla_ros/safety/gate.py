@@ -151,10 +151,16 @@ class Gate:
         if self._estop_active:
             return False, "the e-stop is still active"
         latch, self._latch = self._latch, None
-        self._drop(_IDLE)
+        self.drop_commands()
         if latch is None:
             return True, "no stop was latched"
         return True, f"{operator} released the stop ({latch.reason.word}: {latch.detail})"
+
+    def drop_commands(self) -> None:
+        """Drop what any source has running, and forget where joints were held: as when the gate
+        begins anew, nothing moves before a new candidate."""
+        self._drop(_IDLE)
+        self._brake.release()
 
     def set_estop(self, active: bool, steady_s: float) -> None:
         """An e-stop message arrived. True latches a stop."""

@@ -4,7 +4,9 @@ A halt lowers the velocity last sent to 0 at the profile's rates, all components
 stop sends 0 at once. To halt the arm is to hold it where it is measured: joints that were sent a
 target keep their measured position. After a halt a joint that is as good as there keeps its target
 instead, or a joint that sags a little would sink a little with every halt. The gripper always keeps
-its target: to hold its measured position would be to let go of what it carries.
+its target: to hold its measured position would be to let go of what it carries. A joint that is
+measured far from where it is held was moved by somebody else, by hand while its drive was off; it
+is held where it is now, or it would jump back when the drive comes on.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ from safevla_ros.robot.state import NANOSECONDS, BaseVelocity, Command, Joint
 
 ARRIVED = 0.01
 """A joint this near to its target [rad or m] has arrived."""
+MOVED = 0.05
+"""A joint this far from where it is held [rad or m] was moved by somebody else."""
 
 
 class Brake:
@@ -42,6 +46,10 @@ class Brake:
         self._targets.update(command.joints)
         self._held = None
 
+    def release(self) -> None:
+        """Forget where joints are held: what is measured from now on counts."""
+        self._held, self._readings = None, {}
+
     def halt(self, now_ns: int) -> Command:
         """What to send now to come to a stand smoothly."""
         elapsed_s = 0.0 if self._sent_ns is None else (now_ns - self._sent_ns) / NANOSECONDS
@@ -66,7 +74,10 @@ class Brake:
         self._velocity, self._sent_ns = velocity, now_ns
         if self._held is None or (hard and not self._held_hard):
             self._held, self._held_hard = self._holding(hard), hard
-            self._targets.update(self._held)
+        for name, position in self._held.items():
+            if name in self._readings and abs(self._readings[name].position - position) > MOVED:
+                self._held[name] = self._readings[name].position
+        self._targets.update(self._held)
         return Command(velocity, dict(self._held))
 
     def _holding(self, hard: bool) -> dict[str, float]:

@@ -508,6 +508,56 @@ def test_a_stop_holds_even_a_joint_that_has_almost_arrived(gate, propose, superv
     assert supervise(T0 + 0.1, pressing).command.joints == {"lift": 0.515}
 
 
+def lift_at(make_world, time_s, position):
+    return make_world(time_s, joints={"lift": Joint(position)})
+
+
+def test_a_reset_holds_a_joint_where_a_hand_left_it(gate, propose, supervise, make_world):
+    propose(candidate(Command(joints={"lift": 0.4}, duration_s=0.5)))
+    gate.set_estop(True, T0)
+    assert supervise(T0 + 0.1, lift_at(make_world, T0 + 0.1, 0.4)).command.joints == {"lift": 0.4}
+    silent = make_world(T0 + 0.2, joints=None)  # the drives are off
+    assert supervise(T0 + 0.2, silent).command.joints == {"lift": 0.4}
+    gate.set_estop(False, T0 + 0.3)
+    assert gate.reset("ada")[0]
+    verdict = supervise(T0 + 0.4, lift_at(make_world, T0 + 0.4, 0.9))
+    assert outcome(verdict) == (Decision.HALT, Reason.NO_COMMAND)
+    assert verdict.command.joints == {"lift": 0.9}
+
+
+def test_after_a_reset_nothing_is_held_by_a_reading_from_before_it(
+    gate, propose, supervise, make_world
+):
+    propose(candidate(Command(joints={"lift": 0.4}, duration_s=0.5)))
+    gate.latch(Reason.INTRUDER, "because")
+    supervise(T0 + 0.1, lift_at(make_world, T0 + 0.1, 0.4))
+    gate.reset("ada")
+    assert supervise(T0 + 0.2, make_world(T0 + 0.2, joints=None)).command.joints == {}
+
+
+def test_a_joint_that_is_moved_by_hand_is_held_where_it_is_left(
+    gate, propose, supervise, make_world
+):
+    propose(candidate(Command(joints={"lift": 0.4}, duration_s=0.5)))
+    gate.set_estop(True, T0)
+    positions = [0.40, 0.44, 0.60, 0.58, 0.90]
+    held = [
+        supervise(T0 + 0.1 * i, lift_at(make_world, T0 + 0.1 * i, at)).command.joints["lift"]
+        for i, at in enumerate(positions, start=1)
+    ]
+    assert held == [0.40, 0.40, 0.60, 0.60, 0.90]
+
+
+def test_dropped_commands_move_nothing_and_the_next_candidate_moves_again(gate, propose, supervise):
+    propose(candidate(source="joystick"))
+    gate.drop_commands()
+    assert gate.active_source == ""
+    verdict = supervise(T0 + 0.6)
+    assert outcome(verdict) == (Decision.HALT, Reason.NO_COMMAND)
+    assert stands(verdict)
+    assert propose(candidate(time_s=T0 + 0.7, source="joystick")).decision is Decision.PASS
+
+
 def test_a_halt_brakes_at_the_profiles_rate_and_a_stop_at_once(gate, propose, supervise):
     propose(candidate(Command(BaseVelocity(x=0.45), duration_s=0.5)))
     supervise(T0 + 0.48)
