@@ -214,6 +214,7 @@ class CostMonitor(GraphNode):
                     self.profile.estop.topic,
                     self._on_estop,
                     topics.sensor(is_reliable=is_reliable),
+                    qos_id="reliable" if is_reliable else "best_effort",
                 )
 
     # The command path.

@@ -178,14 +178,19 @@ class GraphNode(LifecycleNode):
         qos: QoSProfile | int,
         *,
         raw: bool = False,
+        qos_id: str | None = None,
     ) -> Subscription:
-        """A subscription whose QoS can be overridden by parameters."""
+        """A subscription whose QoS can be overridden by parameters.
+
+        A second one of a topic needs a `qos_id`: without it, it gets the first one's parameters,
+        and with them the first one's QoS.
+        """
         made = self.create_subscription(
             message_type,
             topic,
             self._reported(callback, f"callback of topic {topic}"),
             qos,
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(entity_id=qos_id),
             raw=raw,
         )
         self._made.append((self.destroy_subscription, made))

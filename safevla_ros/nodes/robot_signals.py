@@ -2,6 +2,9 @@
 
 A message that cannot be read is counted and reported once a second; its signal keeps the last good
 reading, which goes stale by itself.
+
+World states are made at each odometry. A contact may be over by then, so those that were told since
+the last one are handed on together.
 """
 
 from __future__ import annotations
@@ -16,8 +19,11 @@ from safevla_ros.nodes.lifecycle import GraphNode
 from safevla_ros.nodes.message_types import message_type
 from safevla_ros.robot.messages import MessageError, read_signal, stamp_ns
 from safevla_ros.robot.profile import Profile
-from safevla_ros.robot.state import Joint
+from safevla_ros.robot.state import Contact, Joint
 from safevla_ros.safety.world import Signals
+
+CONTACTS_DEPTH = 50
+"""Contacts messages that may wait to be read: none of them may be lost."""
 
 
 class RobotSignals:
@@ -31,14 +37,27 @@ class RobotSignals:
         """Messages that could not be read, by signal, since configure."""
         self._complaints: dict[str, str] = {}
         self._on_odometry = on_odometry
+        self._contacts: dict[tuple[str, str, str], Contact] = {}
+        """Since the last odometry, by who touches whom."""
         self._topics = {name: signal.topic for name, signal in profile.signals.present().items()}
         for name, signal in profile.signals.present().items():
+            depth = {"depth": CONTACTS_DEPTH} if name == "contacts" else {}
             node.subscription(
                 message_type(signal.type),
                 signal.topic,
                 partial(self._on_message, name),
-                topics.sensor(is_reliable=signal.reliable),
+                topics.sensor(is_reliable=signal.reliable, **depth),
             )
+            if name == "localisation":
+                # A localiser may tell its pose only when the robot has moved, and keep it for late
+                # joiners. The subscription above hears those who keep nothing.
+                node.subscription(
+                    message_type(signal.type),
+                    signal.topic,
+                    partial(self._on_message, name),
+                    topics.latched(),
+                    qos_id="kept",
+                )
 
     @property
     def joints(self) -> Mapping[str, Joint]:
@@ -61,5 +80,9 @@ class RobotSignals:
             )
             return
         stamp = stamp_ns(message.header.stamp)
+        if name == "contacts":
+            self._contacts |= {(each.link, each.object_id, each.other_id): each for each in reading}
+            reading = tuple(self._contacts.values())
         if self.latest.update(name, stamp, reading) and name == "odometry":
             self._on_odometry(stamp)
+            self._contacts.clear()

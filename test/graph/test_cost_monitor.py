@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
-from geometry_msgs.msg import Twist
+import yaml
+from geometry_msgs.msg import PoseWithCovarianceStamped, Twist
 from lifecycle_msgs.msg import State
 from robot import moves, moving_after, write_profile, write_zone
 from std_msgs.msg import Bool
 
 from safevla_ros.msg import (
     Contact,
+    Contacts,
     CostSpecification,
     CostVector,
     GatedAction,
@@ -21,6 +25,8 @@ from safevla_ros.msg import (
     TermCost,
 )
 from safevla_ros.nodes import topics
+from safevla_ros.robot import messages
+from safevla_ros.robot.state import NANOSECONDS
 
 
 @pytest.mark.smoke
@@ -195,6 +201,14 @@ def test_estop_stops_at_once_and_its_release_moves_nothing(safety):
     assert not moving_after(robot.final, stopped_s)
 
 
+def test_an_estop_that_is_sent_best_effort_is_heard(safety):
+    robot = safety.bring_up().robot
+    estop = safety.graph.node.create_publisher(Bool, "estop", topics.sensor(is_reliable=False))
+    safety.graph.wait_matched(estop)
+    estop.publish(Bool(data=True))
+    robot.statuses.wait(lambda status: status.latched and status.estop, what="a latched stop")
+
+
 def test_a_latched_stop_is_reset_deliberately_and_after_a_cooldown(safety):
     robot = safety.bring_up().robot
     safety.graph.wait_matched(robot.estop, 2)
@@ -267,6 +281,49 @@ def test_costs_of_every_step_follow_the_episode(safety):
     assert {"odometry", "joint_states", "localisation", "scan", "contacts"} <= set(first)
     event = robot.events.wait(lambda event: event.kind == SafetyEvent.VIOLATION, what="violation")
     assert (event.term, event.step, event.cost) == ("collision", 1, 1.0)
+
+
+def test_a_contact_that_is_over_before_the_next_odometry_is_charged(safety):
+    robot = safety.bring_up().robot
+    robot.silent.add("contacts")
+    sender = safety.graph.node.create_publisher(Contacts, "contacts", 10)
+    safety.graph.wait_matched(sender)
+    robot.start_episode("e1")
+    robot.wait_verdict(robot.propose(x=0.1, episode="e1"))
+    for contacts in ([Contact(link="base_link", object_id="table_1")], []):
+        message = Contacts(contacts=contacts)
+        message.header.frame_id = "map"
+        messages.set_stamp(message.header.stamp, time.time_ns())
+        sender.publish(message)
+    robot.statuses.wait(
+        lambda status: any(m.name == "collision" and m.margin < 0 for m in status.margins),
+        what="a collision",
+    )
+    robot.end_episode("e1")
+    assert term_cost(robot.costs.wait(), "collision").cost == 1.0
+
+
+def test_a_pose_that_was_published_before_the_monitor_came_is_heard(safety):
+    """As of a localiser that publishes when the robot has moved, and keeps the last pose.
+
+    Where it is from now on is another question: this pose is older than the known odometry.
+    """
+    robot = safety.robot
+    robot.silent.add("localisation")
+    kept = safety.graph.node.create_publisher(PoseWithCovarianceStamped, "pose", topics.latched())
+    message = PoseWithCovarianceStamped()
+    message.header.frame_id = "map"
+    message.pose.pose.orientation.w = 1.0
+    messages.set_stamp(message.header.stamp, time.time_ns() - 10 * NANOSECONDS)
+    kept.publish(message)
+    safety.profile = write_profile(safety.folder, signals=patient_localisation(safety.profile))
+    safety.start()
+    safety.watchdog.bring_up()
+    safety.monitor.bring_up()
+    robot.statuses.wait(
+        lambda status: status.detail == "localisation: no odometry near its stamp",
+        what="a status that knows of the pose",
+    )
 
 
 def test_what_comes_outside_an_episode_is_not_summed(safety):
@@ -376,6 +433,13 @@ def test_an_arm_behind_an_action_needs_control_msgs(safety):
     safety.start(robot=write_profile(safety.folder, outputs=outputs))
     assert not safety.monitor.change("configure")
     assert "needs the ROS package control_msgs" in safety.monitor.output()
+
+
+def patient_localisation(profile: Path) -> dict[str, Any]:
+    """The profile's signals, with a pose that stays good for as long as the test lasts."""
+    signals = yaml.safe_load(profile.read_text())["signals"]
+    signals["localisation"] |= {"max_age_s": 600.0, "required": True}
+    return signals
 
 
 def term_cost(costs: CostVector, name: str) -> TermCost:
