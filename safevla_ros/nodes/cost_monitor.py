@@ -27,6 +27,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, get_args
 
+from builtin_interfaces.msg import Time
 from std_msgs.msg import Bool
 
 from safevla_ros.msg import CandidateCommand, Episode, LatencyTrace, SafetyEvent, SafetyStatus
@@ -74,6 +75,8 @@ WATCHDOG_RELEASE_S = 0.5
 """After a reset the watchdog may take this long to release its own stop."""
 WATCHDOG_WAIT_S = 5.0
 """How long activation waits for the watchdog's heartbeat to be discovered."""
+LAST_STOPS_S = 0.2
+"""How long stops are published when it forwards no more."""
 NEVER_S = float("-inf")
 
 
@@ -158,6 +161,7 @@ class CostMonitor(GraphNode):
         """Forward nothing from now on; the robot stands."""
         self._costs.end()
         self._gate.end_episode()
+        self._gate.drop_commands()
         self.last_action()
 
     def teardown(self) -> None:
@@ -166,9 +170,14 @@ class CostMonitor(GraphNode):
         gc.unfreeze()
 
     def last_action(self) -> None:
-        """The robot stands, if it was this node that moved it."""
-        if self._final is not None and self._mode != "shadow":
+        """The robot stands, if it was this node that moved it. It is not told so only once."""
+        if self._final is None or self._mode == "shadow":
+            return
+        end = time.monotonic() + LAST_STOPS_S
+        while time.monotonic() < end:
             self._final.stop(self._signals.joints)
+            self._heartbeats.beat(latched=self._gate.latched)
+            time.sleep(PERIOD_S)
 
     def on_callback_error(self, where: str, error: Exception) -> bool:
         """Latch, and go on as long as that works."""
@@ -228,12 +237,13 @@ class CostMonitor(GraphNode):
         now_ns = self._ros_time()
         proposal, proposed = read_candidate(source, message, now_ns, self.profile.frames.base)
         verdict = self._gate.propose(proposal, self._world, now_ns, now_s)
-        self._carry_out(verdict, now_s)
+        forwarded = self._carry_out(verdict, now_s)
 
         if self._gate.active_source == source.name:
             self._proposed[source.name] = proposed
         trace = copy.copy(proposed.trace)
-        trace.gate_in, trace.command = gate_in, wall_now()
+        trace.gate_in = gate_in
+        trace.command = wall_now() if forwarded else Time()
         self._reports.count(verdict)
         self._costs.judged(proposal, verdict)
         self._reports.gated(verdict, proposed, trace, now_ns)
@@ -265,21 +275,25 @@ class CostMonitor(GraphNode):
             self._reports.gated(verdict, proposed, LatencyTrace(), now_ns)
         self._note(verdict, arrived=False)
 
-    def _carry_out(self, verdict: Verdict, decided_s: float) -> None:
-        """Publish what was decided, unless this process was paused since."""
+    def _carry_out(self, verdict: Verdict, decided_s: float) -> bool:
+        """Publish what was decided, unless this process was paused since.
+
+        Whether that was a source's command, and not a halt or a stop.
+        """
         command = verdict.command
         if command is None or self._final is None:
-            return
+            return False
         if time.monotonic() - decided_s > self.profile.heartbeat_timeout_s:
             self._latch_after_pause(time.monotonic())
             command = None
         if command is None or verdict.decision in (Decision.STOP, Decision.LATCHED):
             self._final.stop(self._signals.joints)
-            return
+            return False
         self._final.publish(command, self._signals.joints)
         opens = opens_gripper(command, self.profile)
         if opens is not None:
             self._release_commanded = opens
+        return verdict.decision in (Decision.PASS, Decision.LIMIT)
 
     def _latch_after_pause(self, now_s: float) -> None:
         pause_s = now_s - self._tick_s

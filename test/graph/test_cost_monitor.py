@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PoseWithCovarianceStamped, Twist
 from lifecycle_msgs.msg import State
 from robot import moves, moving_after, write_profile, write_zone
@@ -20,6 +21,7 @@ from safevla_ros.msg import (
     CostSpecification,
     CostVector,
     GatedAction,
+    Heartbeat,
     SafetyEvent,
     SafetyStatus,
     TermCost,
@@ -33,7 +35,9 @@ from safevla_ros.robot.state import NANOSECONDS
 def test_a_good_candidate_becomes_a_final_command(safety):
     robot = safety.bring_up().robot
     candidate = robot.propose(x=0.2)
-    assert robot.wait_verdict(candidate).decision == GatedAction.PASS
+    verdict = robot.wait_verdict(candidate)
+    assert verdict.decision == GatedAction.PASS
+    assert verdict.trace.command.sec > 0
     _, command = robot.wait_moving()
     assert command.linear.x == 0.2
     robot.final.wait(
@@ -79,6 +83,22 @@ def test_every_lifecycle_state_and_only_active_forwards(safety):
     assert monitor.state() == State.PRIMARY_STATE_FINALIZED
 
 
+def test_deactivated_it_stops_the_robot_more_than_once_and_forgets_what_ran(safety):
+    robot = safety.bring_up().robot
+    robot.propose(x=0.2, duration_s=0.9)
+    robot.wait_moving()
+    watchdog = safety.graph.collect(Heartbeat, topics.WATCHDOG_HEARTBEAT)
+    before = robot.final.mark()
+    assert safety.monitor.change("deactivate")
+    robot.final.wait(lambda twist: not moves(twist), what="stops", since=before + 5)
+    stopped_s = time.monotonic()
+    assert safety.monitor.change("activate")
+    robot.final.wait(what="final commands of the next life", since=robot.final.mark() + 10)
+    assert not moving_after(robot.final, stopped_s)
+    watchdog.wait()
+    assert not any(beat.latched for beat in watchdog.messages)
+
+
 def test_it_does_not_activate_without_a_watchdog(safety):
     safety.start()
     assert safety.monitor.change("configure")
@@ -110,6 +130,7 @@ class TestRefused:
         verdict = robot.wait_verdict(robot.propose(**proposal))
         assert (verdict.decision, verdict.reason) == (GatedAction.HALT, reason)
         assert verdict.detail
+        assert verdict.trace.command == Time(), "nothing was published for it"
         robot.statuses.wait(lambda status: status.reason == reason, what=reason, since=since)
         assert not moving_after(robot.final, started_s)
 
