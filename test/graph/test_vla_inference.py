@@ -70,7 +70,7 @@ def test_one_episode_of_the_random_policy_from_goal_to_verdict(simulated):
     assert result.steps == len(expected) - 1  # `end` is no step
     assert result.reason
 
-    ended = simulated.episodes.wait(lambda m: m.state == Episode.ENDED, what="the end")
+    ended = simulated.episodes.wait(lambda m: m.id and m.state == Episode.ENDED, what="the end")
     assert states(simulated, result.episode_id) == [
         Episode.RUNNING,
         Episode.ENDING,
@@ -123,7 +123,7 @@ def test_the_scripted_expert_is_given_the_truth_and_succeeds(simulated):
     goal = simulated.send(**simulated.scenario_goal())
     status, result = goal.result(deadline_s=90.0)
     assert (status, result.outcome) == (GoalStatus.STATUS_SUCCEEDED, Episode.SUCCESS), result.reason
-    ended = simulated.episodes.wait(lambda m: m.state == Episode.ENDED, what="the end")
+    ended = simulated.episodes.wait(lambda m: m.id and m.state == Episode.ENDED, what="the end")
     assert ended.policy_id == "scripted-careful"
     assert ended.outcome_reason == result.reason
     assert all(item.phase for item in goal.feedback)
@@ -134,7 +134,8 @@ def test_a_target_that_is_not_there_ends_the_episode_with_the_reason(simulated):
     status, result = simulated.send("find the unicorn", target_ids=["unicorn-1"]).result()
     assert (status, result.outcome) == (GoalStatus.STATUS_ABORTED, Episode.ABORTED)
     assert "unicorn-1" in result.reason
-    assert states(simulated, result.episode_id) == [Episode.RUNNING, Episode.ENDED]
+    # A latched topic keeps the last state only: RUNNING, a moment before, may not get through.
+    assert states(simulated, result.episode_id)[-1] == Episode.ENDED
 
 
 def test_one_goal_at_a_time_and_a_cancelled_one_stands_at_once(simulated):
@@ -153,7 +154,7 @@ def test_one_goal_at_a_time_and_a_cancelled_one_stands_at_once(simulated):
     status, result = first.result()
     assert (status, result.outcome) == (GoalStatus.STATUS_CANCELED, Episode.ABORTED)
     assert result.reason == "cancelled"
-    simulated.episodes.wait(lambda m: m.state == Episode.ENDED, what="the end")
+    simulated.episodes.wait(lambda m: m.id and m.state == Episode.ENDED, what="the end")
     last = simulated.candidates.messages[-1]
     assert last.step == result.steps - 1  # part of the step that it cuts short
     assert (last.twist.linear.x, last.twist.angular.z, last.joint_names) == (0.0, 0.0, [])
@@ -303,7 +304,7 @@ def test_a_learned_policy_runs_from_its_file(simulated, tmp_path):
     assert {chunk.representation for chunk in chunks} == {ActionChunk.TOKEN}
     assert len(chunks[0].data) == 2 * len(chunks[0].names)
     assert len(chunks[0].log_probabilities) == 2
-    ended = simulated.episodes.wait(lambda m: m.state == Episode.ENDED, what="the end")
+    ended = simulated.episodes.wait(lambda m: m.id and m.state == Episode.ENDED, what="the end")
     assert (ended.policy_id, len(ended.policy_sha256)) == ("tiny", 64)
 
 
@@ -401,6 +402,6 @@ def test_latency_is_reported_and_the_episode_ends_before_its_node(simulated):
     assert float(values["inference_ms.p50"]) < p50
     simulated.inference.send(signal.SIGINT)
     assert simulated.inference.wait_exit() == 0
-    ended = simulated.episodes.wait(lambda m: m.state == Episode.ENDED, what="the end")
+    ended = simulated.episodes.wait(lambda m: m.id and m.state == Episode.ENDED, what="the end")
     assert (ended.outcome, ended.outcome_reason) == (Episode.ABORTED, "the inference node stops")
     assert "Traceback" not in simulated.inference.output()
