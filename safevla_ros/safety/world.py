@@ -40,8 +40,15 @@ from safevla_ros.robot.state import (
 
 HISTORY_S = 2.0
 """How far back odometry is remembered."""
+AHEAD_S = 0.5
+"""How far a stamp may lie ahead of the time of the world state, which is the odometry's: odometry
+may be late. What lies farther ahead is of a wrong clock."""
 _ANCHOR_S = 1.0
 """How far from the nearest odometry a pose or scan may lie in time and still be placed by it."""
+_FASTEST = 100.0
+"""No base moves faster than this [m/s, rad/s]; what says so is broken."""
+_FARTHEST_M = 1e6
+"""No robot is farther than this from the origin of a frame; what says so is broken."""
 _ORIGIN = Pose((0.0, 0.0, 0.0))
 _T = TypeVar("_T")
 
@@ -103,13 +110,18 @@ class Signals:
     def update(self, name: str, stamp_ns: int, value: Any) -> bool:
         """Keep a reading (a type of `robot.state`, as `robot.messages.read_signal` makes it).
 
-        False: it is older than the one that is kept, and was dropped.
+        False: it is older than the one that is kept, and was dropped. If it is so by more than
+        AHEAD_S, the kept one was of a wrong clock, and gives way.
         """
         kept = self._latest.get(name)
-        if kept is not None and stamp_ns < kept[0]:
+        if kept is not None and 0 < kept[0] - stamp_ns <= AHEAD_S * NANOSECONDS:
             return False
         self._latest[name] = (stamp_ns, value)
         if name == "odometry":
+            if _absurdity(value):
+                return True  # nothing is placed by it
+            while self._odometry and self._odometry[-1][0] > stamp_ns:
+                self._odometry.pop()
             self._odometry.append((stamp_ns, value))
             while self._odometry[0][0] < stamp_ns - HISTORY_S * NANOSECONDS:
                 self._odometry.popleft()
@@ -193,8 +205,9 @@ class WorldAssembler:
     ) -> WorldState:
         """The world at `stamp_ns` (the odometry's stamp, when a step is sampled).
 
-        A signal that never came, is older than the profile's `max_age_s` at `stamp_ns`, or is
-        given in a frame that cannot be reached leaves its fields None.
+        A signal that never came, is older than the profile's `max_age_s` at `stamp_ns` or more
+        than AHEAD_S ahead of it, says what no robot does, or is given in a frame that cannot be
+        reached leaves its fields None.
         """
         missing: dict[str, str] = {}
 
@@ -212,7 +225,7 @@ class WorldAssembler:
             return self._odometry_origin(signals, stamp_ns)
 
         def pose() -> Pose:
-            odometry: Odometry = reading("odometry")
+            odometry = self._odometry(signals, stamp_ns)
             if odometry.frame != self._frames.odom:
                 raise _Unknown(
                     f"odometry: frame {odometry.frame!r}, the profile says {self._frames.odom!r}"
@@ -227,8 +240,7 @@ class WorldAssembler:
             return base
 
         def velocity() -> BaseVelocity:
-            odometry: Odometry = reading("odometry")
-            return odometry.velocity
+            return self._odometry(signals, stamp_ns).velocity
 
         def joints() -> Mapping[str, Joint]:
             readings: Mapping[str, Joint] = reading("joint_states")
@@ -285,7 +297,15 @@ class WorldAssembler:
         age_s = (stamp_ns - latest[0]) / NANOSECONDS
         if age_s > signal.max_age_s:
             raise _Unknown(f"{name}: {age_s:.2f} s old, at most {signal.max_age_s} s is allowed")
+        if age_s < -AHEAD_S:
+            raise _Unknown(f"{name}: its stamp is {-age_s:.2f} s ahead")
         return latest[1]
+
+    def _odometry(self, signals: Signals, stamp_ns: int) -> Odometry:
+        odometry: Odometry = self._reading(signals, "odometry", stamp_ns)
+        if absurdity := _absurdity(odometry):
+            raise _Unknown(f"odometry: {absurdity}")
+        return odometry
 
     def _odometry_origin(self, signals: Signals, stamp_ns: int) -> Pose:
         """Pose of the odometry frame in the world frame."""
@@ -296,6 +316,8 @@ class WorldAssembler:
             raise _Unknown(
                 f"localisation: frame {localisation.frame!r}, the profile says {self.frame!r}"
             )
+        if absurdity := _absurdity(localisation):
+            raise _Unknown(f"localisation: {absurdity}")
         if signals.odometry_origin is None:
             raise _Unknown("localisation: no odometry near its stamp")
         return signals.odometry_origin
@@ -324,6 +346,17 @@ class WorldAssembler:
         if scan is not self._scan:
             self._scan, self._scan_points = scan, _hits(scan)
         return self._scan_points
+
+
+def _absurdity(reading: Odometry | Localisation) -> str:
+    """What this says that no robot does. Empty: nothing."""
+    if max(map(abs, reading.pose.position)) > _FARTHEST_M:
+        return f"no robot is at {reading.pose.position}"
+    if isinstance(reading, Odometry):
+        velocity = reading.velocity
+        if max(abs(velocity.x), abs(velocity.y), abs(velocity.yaw)) > _FASTEST:
+            return f"no base moves at {velocity}"
+    return ""
 
 
 def _hits(scan: LaserScan) -> NDArray[np.float64]:

@@ -14,6 +14,7 @@ from safevla_ros.robot.profile import urdf_path
 from safevla_ros.robot.state import (
     NANOSECONDS,
     BaseVelocity,
+    Command,
     Joint,
     Localisation,
     Odometry,
@@ -21,7 +22,7 @@ from safevla_ros.robot.state import (
     SceneObject,
     SceneObjects,
 )
-from safevla_ros.safety import Signals, WorldAssembler
+from safevla_ros.safety import Decision, Gate, Proposal, Reason, Signals, WorldAssembler
 
 
 def ns(time_s):
@@ -171,6 +172,63 @@ def test_a_stale_signal_leaves_its_fields_unknown_and_says_so(assembler, signals
     assert world.sources[signal] == ns(10)
 
 
+@pytest.mark.parametrize("signal", ["joint_states", "localisation", "scan", "objects", "contacts"])
+def test_a_signal_from_the_future_is_not_known_until_a_good_one_comes(assembler, signals, signal):
+    good = signals.latest(signal)[1]
+    signals.update(signal, ns(1e6), good)
+    missing = assembler.assemble(signals, ns(10)).missing
+    assert f"{signal}: its stamp is 999990.00 s ahead" in missing.values()
+    assert signals.update(signal, ns(10), good)
+    assert assembler.assemble(signals, ns(10)).missing == {}
+
+
+def test_odometry_from_the_future_gives_way_to_good_ones(assembler, signals):
+    signals.update("odometry", ns(1e6), odometry(9.0, 9.0))
+    assert signals.update("odometry", ns(10.1), odometry(1.0, 2.0, math.pi / 2))
+    world = assembler.assemble(signals, ns(10.1))
+    assert world.missing == {}
+    assert world.base.position == pytest.approx((11.0, 2.0, 0.0))
+
+
+def test_signals_may_be_a_little_ahead_of_the_odometry(assembler, signals):
+    signals.update("contacts", ns(10.4), ())
+    assert assembler.assemble(signals, ns(10)).contacts == ()
+
+
+@pytest.mark.parametrize(
+    "absurd",
+    [
+        {"velocity": BaseVelocity(x=1e300)},
+        {"velocity": BaseVelocity(y=-1e300)},
+        {"velocity": BaseVelocity(yaw=1e300)},
+        {"x": 1e300},
+    ],
+)
+def test_odometry_that_no_robot_has_is_not_used_and_nothing_moves(
+    profile, household, kinematics, assembler, signals, absurd
+):
+    signals.update("odometry", ns(10), odometry(**{"x": 1.0, "y": 2.0, **absurd}))
+    world = assembler.assemble(signals, ns(10))
+    assert (world.base, world.velocity) == (None, None)
+    assert world.missing["velocity"].startswith("odometry: no ")
+    gate = Gate(profile, household, "enforce", kinematics)
+    ahead = Proposal("policy", ns(10), Command(BaseVelocity(x=0.2), duration_s=0.5))
+    verdict = gate.propose(ahead, world, ns(10), 10.0)
+    assert (verdict.decision, verdict.reason) == (Decision.HALT, Reason.MISSING_SIGNAL)
+    assert verdict.command.velocity == BaseVelocity()
+    signals.update("odometry", ns(10.1), odometry(1.0, 2.0, math.pi / 2))
+    world = assembler.assemble(signals, ns(10.1))
+    assert world.missing == {}
+    assert world.base.position == pytest.approx((11.0, 2.0, 0.0))
+
+
+def test_a_localisation_beyond_the_world_is_not_used(assembler, signals):
+    signals.update("localisation", ns(10), Localisation("map", planar(1e300, 0.0)))
+    world = assembler.assemble(signals, ns(10))
+    assert world.base is None
+    assert world.missing["base"].startswith("localisation: no robot is at")
+
+
 def test_a_signal_that_never_came_is_named_with_its_topic(assembler):
     world = assembler.assemble(Signals(), ns(1))
     assert world.missing["contacts"] == "contacts: nothing received on contacts"
@@ -217,7 +275,7 @@ def test_without_localisation_the_world_is_the_odometry_frame(profile, kinematic
 
 
 def test_older_readings_than_the_kept_one_are_dropped(signals):
-    assert not signals.update("contacts", ns(9), ("old",))
+    assert not signals.update("contacts", ns(9.6), ("old",))
     assert signals.latest("contacts") == (ns(10), ())
     signals.clear()
-    assert signals.update("contacts", ns(9), ())
+    assert signals.update("contacts", ns(9.6), ())
