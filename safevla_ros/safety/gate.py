@@ -324,7 +324,7 @@ class Gate:
     def _restrict(self, running: _Running, world: WorldState, now_ns: int) -> None:
         """Look ahead, and make the running command smaller where it has to be."""
         rest_s = (running.until_ns - now_ns) / NANOSECONDS
-        forecast = self._look_ahead.forecast(world, running.applied, rest_s)
+        forecast = self._look_ahead.forecast(world, running.applied, rest_s, now_ns)
         self._forecast = forecast
         if self.mode == "observe" or forecast.ratio == 1.0:
             return

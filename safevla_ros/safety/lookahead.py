@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from safevla_ros.robot.profile import Profile
-from safevla_ros.robot.state import Command
+from safevla_ros.robot.state import NANOSECONDS, Command
 from safevla_ros.safety.hazards import Hazard, ScanHazard, ZoneHazard
 from safevla_ros.safety.limits import scaled
 from safevla_ros.safety.motion import predict
@@ -66,15 +66,16 @@ class LookAhead:
             threshold = terms["zone_intrusion"].threshold
             self._hazards.append(ZoneHazard(profile, specification.zones, threshold, kinematics))
 
-    def forecast(self, world: WorldState, command: Command, rest_s: float) -> Forecast:
-        """What `command` will do in the `rest_s` seconds that it lasts, and until the robot
-        stands. Where the base is, or a hazard, is not known, nothing is predicted."""
+    def forecast(self, world: WorldState, command: Command, rest_s: float, now_ns: int) -> Forecast:
+        """What `command` will do in the `rest_s` seconds that it lasts from now on, and until the
+        robot stands. Where the base is, or a hazard, is not known, nothing is predicted."""
         if world.base is None or world.velocity is None:
             return Forecast()
+        age_s = max(0.0, (now_ns - world.stamp_ns) / NANOSECONDS)
         costs: dict[str, float] = {}
         against: Hazard | None = None
         cause = ""
-        for hazard, margins in self._margins(world, command, rest_s):
+        for hazard, margins in self._margins(world, command, rest_s, age_s):
             costs[hazard.term] = float(margins.min() < 0.0)
             if against is None and hazard.term in self._acting:
                 lowered = _lowered(margins)
@@ -88,19 +89,19 @@ class LookAhead:
             part = scaled(command, ratio + step, world.joints)
             if all(
                 _lowered(margins) is None
-                for hazard, margins in self._margins(world, part, rest_s)
+                for hazard, margins in self._margins(world, part, rest_s, age_s)
                 if hazard.term in self._acting
             ):
                 ratio += step
         return Forecast(ratio, against.term, cause, costs)
 
     def _margins(
-        self, world: WorldState, command: Command, rest_s: float
+        self, world: WorldState, command: Command, rest_s: float, age_s: float
     ) -> Iterator[tuple[Hazard, Array]]:
         """The hazards that can be judged, with their margins (K, N) over the command's motion."""
         assert world.base is not None
         assert world.velocity is not None
-        motion = predict(world.base, world.velocity, command, rest_s, self._profile)
+        motion = predict(world.base, world.velocity, command, rest_s, self._profile, age_s)
         for hazard in self._hazards:
             margins = hazard.margins(world, motion)
             if margins is not None:

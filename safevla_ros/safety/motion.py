@@ -2,7 +2,8 @@
 
 The base is a unicycle (with sideways motion, for bases that can): after REACTION_S at its measured
 velocity it accelerates to the commanded one at the profile's rates, holds it while the command
-lasts, and brakes at the same rates. Joints go straight to their targets at their full speed.
+lasts, and brakes at the same rates. Pose and velocity may be measured a while ago: it moved on at
+that velocity since, and the motion begins there and then. Joints go straight to their targets at their full speed.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _MOST_SAMPLES = 24
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Motion:
-    """Predicted motion under `command`, at K times from now: times (K,) [s], positions (K, 2) [m]
+    """Predicted motion under `command`, at K times since the base was measured: times (K,) [s], positions (K, 2) [m]
     and headings (K,) [rad] of the base in the world frame."""
 
     command: Command
@@ -50,18 +51,23 @@ class Motion:
 
 
 def predict(
-    base: Pose, velocity: BaseVelocity, command: Command, rest_s: float, profile: Profile
+    base: Pose,
+    velocity: BaseVelocity,
+    command: Command,
+    rest_s: float,
+    profile: Profile,
+    age_s: float = 0.0,
 ) -> Motion:
-    """The motion under a command that lasts `rest_s` more."""
+    """The motion under a command that lasts `rest_s` more, of a base measured `age_s` ago."""
     rates = profile.limits.base
     rate = np.array([rates.linear_m_s2, rates.linear_m_s2, rates.yaw_rad_s2])
     now = np.array([velocity.x, velocity.y, velocity.yaw])
     wanted = np.array([command.velocity.x, command.velocity.y, command.velocity.yaw])
-    hold_s = min(max(rest_s, 0.0), LONGEST_HOLD_S)
+    hold_s = age_s + min(max(rest_s, 0.0), LONGEST_HOLD_S)
 
     def driven(time_s: Array) -> Array:
         """Velocity (K, 3) while the command lasts."""
-        change = rate * np.maximum(time_s - REACTION_S, 0.0)[:, None]
+        change = rate * np.maximum(time_s - age_s - REACTION_S, 0.0)[:, None]
         return now + np.clip(wanted - now, -change, change)
 
     last = driven(np.array([hold_s]))

@@ -158,6 +158,17 @@ def test_a_command_that_is_cut_twice_says_how_much_is_left_of_the_whole(drive):
     assert f"{100 * share:.0f} % of the command" in verdict.detail
 
 
+@pytest.mark.parametrize(("age_s", "passes"), [(-0.05, True), (0.0, True), (0.25, False)])
+def test_odometry_that_is_late_counts_as_way_gone_since(drive, age_s, passes):
+    robot = drive(obstacles=line(0.58, -1.0, 0.58, 1.0))  # 0.30 m of way; it takes 0.25
+    robot.velocity = BaseVelocity(x=0.4)
+    now_ns = round((robot.time_s + age_s) * NANOSECONDS)
+    verdict = robot.gate.propose(
+        Proposal("policy", now_ns, STEP_AHEAD), robot.state(), now_ns, robot.time_s
+    )
+    assert (verdict.decision is Decision.PASS) is passes
+
+
 @pytest.mark.parametrize("behind_m", [0.15, 0.27])
 def test_what_is_too_near_behind_excuses_nothing_ahead(drive, behind_m):
     ahead = line(0.35, -0.5, 0.35, 0.5)  # 0.07 m of way, of 0.20

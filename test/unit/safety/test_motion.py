@@ -39,6 +39,19 @@ def test_how_far_the_base_goes_until_it_stands(profile, velocity, wanted, rest_s
     assert (y, yaw) == (0.0, 0.0)
 
 
+@pytest.mark.parametrize(
+    ("wanted", "distance"),
+    [
+        pytest.param(0.4, 0.4 * (0.2 + 0.5) + 0.4**2 / 3.0, id="goes on"),
+        pytest.param(0.0, 0.4 * (0.2 + 0.05) + 0.4**2 / 3.0, id="told to stand"),
+    ],
+)
+def test_it_moved_on_since_it_was_measured(profile, wanted, distance):
+    command, moving = Command(BaseVelocity(x=wanted)), BaseVelocity(x=0.4)
+    motion = predict(planar(0.0, 0.0), moving, command, 0.5, profile, age_s=0.2)
+    assert motion.positions[-1, 0] == pytest.approx(distance, abs=0.004)
+
+
 def test_how_far_it_turns(profile):
     _, _, yaw = ends_at(profile, STANDING, Command(BaseVelocity(yaw=1.0)), 0.5)
     assert yaw == pytest.approx(0.45, abs=0.005)
