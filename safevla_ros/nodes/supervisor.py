@@ -47,7 +47,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 START_TIMEOUT_S = 60.0  # until the node's services are there
 TRANSITION_TIMEOUT_S = 120.0  # the first configuration may compile the ray camera
 STATE_PATIENCE_S = 0.5  # get_state is answered at once, or its server is gone
-GRACE_S = 6.0  # from SIGTERM to SIGKILL; the recorder may have a bag to finish
+GRACE_S = 10.0  # from SIGTERM to SIGKILL; the recorder may have a bag to finish
 LONGEST_BACK_OFF_S = 30.0
 
 
