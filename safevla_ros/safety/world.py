@@ -47,8 +47,8 @@ _ANCHOR_S = 1.0
 """How far from the nearest odometry a pose or scan may lie in time and still be placed by it."""
 _FASTEST = 100.0
 """No base moves faster than this [m/s, rad/s]; what says so is broken."""
-_FARTHEST_M = 1e6
-"""No robot is farther than this from the origin of a frame; what says so is broken."""
+_FARTHEST = 1e6
+"""No robot or joint is farther than this from its zero [m, rad]; what says so is broken."""
 _ORIGIN = Pose((0.0, 0.0, 0.0))
 _T = TypeVar("_T")
 
@@ -225,7 +225,7 @@ class WorldAssembler:
             return self._odometry_origin(signals, stamp_ns)
 
         def pose() -> Pose:
-            odometry = self._odometry(signals, stamp_ns)
+            odometry: Odometry = reading("odometry")
             if odometry.frame != self._frames.odom:
                 raise _Unknown(
                     f"odometry: frame {odometry.frame!r}, the profile says {self._frames.odom!r}"
@@ -240,7 +240,8 @@ class WorldAssembler:
             return base
 
         def velocity() -> BaseVelocity:
-            return self._odometry(signals, stamp_ns).velocity
+            odometry: Odometry = reading("odometry")
+            return odometry.velocity
 
         def joints() -> Mapping[str, Joint]:
             readings: Mapping[str, Joint] = reading("joint_states")
@@ -299,13 +300,9 @@ class WorldAssembler:
             raise _Unknown(f"{name}: {age_s:.2f} s old, at most {signal.max_age_s} s is allowed")
         if age_s < -AHEAD_S:
             raise _Unknown(f"{name}: its stamp is {-age_s:.2f} s ahead")
+        if absurdity := _absurdity(latest[1]):
+            raise _Unknown(f"{name}: {absurdity}")
         return latest[1]
-
-    def _odometry(self, signals: Signals, stamp_ns: int) -> Odometry:
-        odometry: Odometry = self._reading(signals, "odometry", stamp_ns)
-        if absurdity := _absurdity(odometry):
-            raise _Unknown(f"odometry: {absurdity}")
-        return odometry
 
     def _odometry_origin(self, signals: Signals, stamp_ns: int) -> Pose:
         """Pose of the odometry frame in the world frame."""
@@ -316,8 +313,6 @@ class WorldAssembler:
             raise _Unknown(
                 f"localisation: frame {localisation.frame!r}, the profile says {self.frame!r}"
             )
-        if absurdity := _absurdity(localisation):
-            raise _Unknown(f"localisation: {absurdity}")
         if signals.odometry_origin is None:
             raise _Unknown("localisation: no odometry near its stamp")
         return signals.odometry_origin
@@ -348,10 +343,16 @@ class WorldAssembler:
         return self._scan_points
 
 
-def _absurdity(reading: Odometry | Localisation) -> str:
-    """What this says that no robot does. Empty: nothing."""
-    if max(map(abs, reading.pose.position)) > _FARTHEST_M:
-        return f"no robot is at {reading.pose.position}"
+def _absurdity(reading: Any) -> str:
+    """What this reading of a signal says that no robot does. Empty: nothing."""
+    if isinstance(reading, Mapping):
+        for name, joint in reading.items():
+            if abs(joint.position) > _FARTHEST:
+                return f"no joint {name} is at {joint.position}"
+    if isinstance(reading, Odometry | Localisation):
+        position = reading.pose.position
+        if max(map(abs, position)) > _FARTHEST:
+            return f"no robot is at {position}"
     if isinstance(reading, Odometry):
         velocity = reading.velocity
         if max(abs(velocity.x), abs(velocity.y), abs(velocity.yaw)) > _FASTEST:

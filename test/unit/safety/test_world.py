@@ -222,6 +222,15 @@ def test_odometry_that_no_robot_has_is_not_used_and_nothing_moves(
     assert world.base.position == pytest.approx((11.0, 2.0, 0.0))
 
 
+def test_joints_where_no_joint_is_are_not_used(assembler, signals):
+    signals.update(
+        "joint_states", ns(10), {**signals.latest("joint_states")[1], "lift": Joint(1e300)}
+    )
+    world = assembler.assemble(signals, ns(10))
+    assert (world.joints, world.links) == (None, None)
+    assert world.missing["joints"] == "joint_states: no joint lift is at 1e+300"
+
+
 def test_a_localisation_beyond_the_world_is_not_used(assembler, signals):
     signals.update("localisation", ns(10), Localisation("map", planar(1e300, 0.0)))
     world = assembler.assemble(signals, ns(10))
