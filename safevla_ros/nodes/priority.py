@@ -4,9 +4,6 @@ They need a few milliseconds every 20, in time. On a busy machine the default sc
 wait for longer than the heartbeat's timeout, and a robot stops for nothing. So they ask for the
 lowest real-time priority, which needs root, CAP_SYS_NICE or an rtprio limit; else for a negative
 nice value; else they run as started, and /diagnostics says so.
-
-Longest time between two heartbeats in a minute, on two cores shared by 7 to 13 busy processes of
-normal priority: 24 ms with real-time priority, 100 to 430 ms without.
 """
 
 from __future__ import annotations
