@@ -121,11 +121,6 @@ class Item:
             self.position[2] + z,
         )
 
-    def direction_to_map(self, vector: tuple[float, float]) -> tuple[float, float]:
-        """A horizontal direction of its frame in the map."""
-        c, s = math.cos(self.yaw), math.sin(self.yaw)
-        return c * vector[0] - s * vector[1], s * vector[0] + c * vector[1]
-
 
 def box(
     size: Vector3,

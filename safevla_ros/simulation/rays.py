@@ -10,11 +10,13 @@ these loops fast.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numba import njit
 
-PLANE, SPHERE, CAPSULE, CYLINDER, BOX = 0, 2, 3, 5, 6
+SPHERE, CAPSULE, CYLINDER, BOX = 2, 3, 5, 6
 """Values of mujoco.mjtGeom that the camera knows."""
 
 NEAR = 0.02
@@ -23,7 +25,14 @@ NEAR = 0.02
 ROUND = 6
 """Face number of surfaces that are not one of a box's six."""
 
-kernel = njit(cache=True, nogil=True, fastmath=True)
+
+def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function of this camera. The result is kept on disk; where no folder can be
+    written (a read-only installation without a home), it is compiled at every start."""
+    try:
+        return njit(cache=True, nogil=True, fastmath=True)(function)
+    except RuntimeError:
+        return njit(nogil=True, fastmath=True)(function)
 
 
 @kernel

@@ -32,11 +32,6 @@ class Room:
         """Whether a point of the map lies in it."""
         return self.x0 <= x <= self.x1 and self.y0 <= y <= self.y1
 
-    @property
-    def area(self) -> float:
-        """Floor area [m^2]."""
-        return (self.x1 - self.x0) * (self.y1 - self.y0)
-
 
 @dataclass(frozen=True, slots=True)
 class Door:
