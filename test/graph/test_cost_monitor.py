@@ -193,7 +193,9 @@ def test_absurd_readings_stop_the_robot_and_are_survived(safety, value):
 
     robot.spoil = lambda odometry: None
     robot.joints["lift"] = 0.6
-    safety.graph.wait_for(lambda: robot.reset().success, "a reset that is accepted")
+    robot.statuses.wait(
+        lambda status: not status.stale_signals, what="good readings", since=robot.statuses.mark()
+    )
     assert robot.wait_verdict(robot.propose(x=0.2)).decision == GatedAction.PASS
 
 
