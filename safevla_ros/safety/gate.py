@@ -219,7 +219,9 @@ class Gate:
     def _judge(
         self, arrived: Proposal | None, world: WorldState | None, now_ns: int, steady_s: float
     ) -> Verdict:
-        self._brake.read(None if world is None else world.joints)
+        self._brake.read(
+            None if world is None else world.joints, None if world is None else world.velocity
+        )
         self._forecast = Forecast()
         stopped, jumped = self._stopped(steady_s), self._clock(now_ns)
         block = stopped or jumped

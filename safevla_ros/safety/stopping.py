@@ -1,7 +1,8 @@
 """How the robot is brought to a stand, and kept there.
 
-A halt lowers the velocity last sent to 0 at the profile's rates, all components by one ratio; a
-stop sends 0 at once. To halt the arm is to hold it where it is measured: joints that were sent a
+A halt lowers the velocity last sent to 0 at the profile's rates, all components by one ratio, and
+begins no faster than the base is measured to move: right after a start, to ramp down from what was
+sent would be to speed up first. A stop sends 0 at once. To halt the arm is to hold it where it is measured: joints that were sent a
 target keep their measured position. After a halt a joint that is as good as there keeps its target
 instead, or a joint that sags a little would sink a little with every halt. The gripper always keeps
 its target: to hold its measured position would be to let go of what it carries. A joint that is
@@ -32,13 +33,16 @@ class Brake:
         self._sent_ns: int | None = None
         self._targets: dict[str, float] = {}
         self._readings: Mapping[str, Joint] = {}
+        self._measured: BaseVelocity | None = None
         self._held: dict[str, float] | None = None
         self._held_hard = False
 
-    def read(self, joints: Mapping[str, Joint] | None) -> None:
-        """Joints as they are now. None: the last ones known go on to count."""
+    def read(self, joints: Mapping[str, Joint] | None, velocity: BaseVelocity | None) -> None:
+        """Joints and base as they are now. None: of the joints the last ones known go on to count,
+        of the base what was sent."""
         if joints is not None:
             self._readings = joints
+        self._measured = velocity
 
     def moved(self, command: Command, now_ns: int) -> None:
         """This command is being sent."""
@@ -60,6 +64,8 @@ class Brake:
             abs(velocity.yaw) / rates.yaw_rad_s2,
         )
         left = 1.0 - elapsed_s / remaining_s if remaining_s > elapsed_s >= 0.0 else 0.0
+        if self._measured is not None:
+            left = min(left, _share(self._measured, velocity))
         return self._stand(
             BaseVelocity(velocity.x * left, velocity.y * left, velocity.yaw * left),
             now_ns,
@@ -89,3 +95,9 @@ class Brake:
             and name != self._gripper
             and (hard or abs(self._readings[name].position - target) > ARRIVED)
         }
+
+
+def _share(measured: BaseVelocity, sent: BaseVelocity) -> float:
+    """The largest share of `sent`, at most 1, of which no component is faster than `measured`."""
+    pairs = ((measured.x, sent.x), (measured.y, sent.y), (measured.yaw, sent.yaw))
+    return min((min(1.0, max(0.0, now / then)) for now, then in pairs if then != 0.0), default=1.0)

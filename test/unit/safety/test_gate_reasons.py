@@ -558,13 +558,27 @@ def test_dropped_commands_move_nothing_and_the_next_candidate_moves_again(gate, 
     assert propose(candidate(time_s=T0 + 0.7, source="joystick")).decision is Decision.PASS
 
 
-def test_a_halt_brakes_at_the_profiles_rate_and_a_stop_at_once(gate, propose, supervise):
+def test_a_halt_brakes_at_the_profiles_rate_and_a_stop_at_once(
+    gate, propose, supervise, make_world
+):
+    def driving(time_s):
+        return make_world(time_s, velocity=BaseVelocity(x=0.45))
+
     propose(candidate(Command(BaseVelocity(x=0.45), duration_s=0.5)))
-    supervise(T0 + 0.48)
-    speeds = [supervise(T0 + 0.48 + 0.02 * i).command.velocity.x for i in range(1, 20)]
+    supervise(T0 + 0.48, driving(T0 + 0.48))
+    times = [T0 + 0.48 + 0.02 * i for i in range(1, 20)]
+    speeds = [supervise(at, driving(at)).command.velocity.x for at in times]
     steps = -np.diff([0.45, *speeds])
     assert steps.max() <= 1.5 * 0.02 + 1e-9
     assert speeds[-1] == 0.0
     propose(candidate(Command(BaseVelocity(x=0.45), duration_s=0.5), T0 + 2.0))
     gate.latch(Reason.INTRUDER, "because")
     assert stands(supervise(T0 + 2.1))
+
+
+def test_a_halt_right_after_a_start_does_not_speed_up_first(propose, supervise, make_world):
+    propose(candidate(Command(BaseVelocity(x=0.4), duration_s=0.5)))
+    for at in (T0 + 0.49, T0 + 0.51):
+        verdict = supervise(at, make_world(at, velocity=BaseVelocity(x=0.1)))
+    assert verdict.decision is Decision.HALT
+    assert 0.0 < verdict.command.velocity.x <= 0.1
