@@ -17,9 +17,9 @@ unexport AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH PYTHONHOME
 unexport ROS_DISTRO ROS_VERSION ROS_PYTHON_VERSION _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
 # The parts that import no ROS: these are checked for types.
-TYPED = $(wildcard $(addprefix safevla_ros/,robot safety policy simulation bags assurance))
+TYPED = $(wildcard $(addprefix safevla_ros/,robot safety policy simulation bags training assurance))
 
-.PHONY: build sim doctor test test-unit test-graph test-system lint lock clean help
+.PHONY: build sim doctor test test-unit test-graph test-system test-learning train-deps lint lock clean help
 .DEFAULT_GOAL := build
 
 build:  ## install or update everything in VENV
@@ -31,7 +31,7 @@ sim: build  ## the simulated robot behind the monitor: make sim ARGS="--help"
 doctor: build  ## what works on this machine, and what to do about the rest
 	@"$(VENV)/bin/safevla" doctor $(ARGS)
 
-test: build  ## all tests: make test ARGS="-k gate"
+test: build  ## all tests but those that need torch: make test ARGS="-k gate"
 	@scripts/test.sh "$(VENV)" unit graph,faults system -- $(ARGS)
 
 test-unit: build  ## without ROS: seconds
@@ -42,6 +42,12 @@ test-graph: build  ## nodes, and what happens when one of them fails
 
 test-system: build  ## the whole graph in simulation
 	@scripts/test.sh "$(VENV)" system -- $(ARGS)
+
+test-learning: train-deps  ## what needs torch
+	@scripts/test.sh "$(VENV)" learning -- $(ARGS)
+
+train-deps: build  ## add torch to VENV, for training: see requirements/train.txt
+	@scripts/train_deps.sh "$(VENV)" "$(DISTRO)" $(TORCH_INDEX)
 
 lint: build  ## ruff and mypy
 	@bin="$(VENV)/bin"; status=0; \

@@ -1,10 +1,12 @@
 """The graph for one robot, under `ros2 launch`. robot.launch.py and sim.launch.py include this.
 
 What is started, in which order and with which parameters is described in
-safevla_ros/nodes/bringup.py, which `safevla up` runs as well. Here that description becomes launch
-actions: each node is configured once all nodes of earlier stages are active, and activated on its
-transition from configuring to inactive. So somebody who deactivates a node by hand finds it
+safevla_ros/nodes/graph/bringup.py, which `safevla up` runs as well. Here that description becomes
+launch actions: each node is configured once all nodes of earlier stages are active, and activated
+on its transition from configuring to inactive. So somebody who deactivates a node by hand finds it
 inactive, and one that was started anew comes back to active.
+
+A graph that cannot come up or go on ends the launch with an exit code that is not zero.
 """
 
 import contextlib
@@ -22,16 +24,16 @@ from launch.actions import (
     SetEnvironmentVariable,
 )
 from launch.event_handlers import OnProcessExit, OnProcessStart
-from launch.events import Shutdown, matches_action
+from launch.events import matches_action
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
 from launch_ros.event_handlers import OnStateTransition
 from launch_ros.events.lifecycle import ChangeState
 from lifecycle_msgs.msg import Transition
 
-from safevla_ros.nodes.bringup import Graph, NodeSpec, Options, describe
-from safevla_ros.nodes.domain import DomainLock, domain_id
-from safevla_ros.nodes.middleware import graph_environment
+from safevla_ros.nodes.graph.bringup import Graph, NodeSpec, Options, describe
+from safevla_ros.nodes.graph.domain import DomainLock, domain_id
+from safevla_ros.nodes.graph.middleware import graph_environment
 
 # Longer than the lease in config/fastdds.xml: as long as the process that died looks alive to DDS,
 # the request to configure its successor may be sent to it, and launch_ros sends it once.
@@ -53,6 +55,11 @@ ARGUMENTS = {
 }
 
 _lock = DomainLock(domain_id())  # held until this process ends
+
+
+class GraphFailed(RuntimeError):
+    """Why the graph cannot come up or go on. Raised in a handler it ends the launch, with its
+    sentence as the reason and exit code 1; a Shutdown event would end it with 0."""
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -134,7 +141,7 @@ class _Sequence:
             reason = f"{spec.name} refused to configure; its last message above says why"
             if spec.name in self._were_active and not spec.required:
                 return [LogInfo(msg=reason)]
-            return [EmitEvent(event=Shutdown(reason=reason))]
+            raise GraphFailed(reason)
 
         def exited(event, context) -> list[Action]:
             self._running.discard(spec.name)
@@ -143,7 +150,7 @@ class _Sequence:
                 return []
             reason = f"{spec.name} exited with code {event.returncode}"
             if spec.required or (self._autostart and spec.name not in self._were_active):
-                return [EmitEvent(event=Shutdown(reason=reason))]
+                raise GraphFailed(reason)
             return [LogInfo(msg=reason)]
 
         watch = [

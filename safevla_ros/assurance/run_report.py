@@ -41,14 +41,24 @@ def write_run_report(
     summary = summarise(opened, log)  # its notes are the log's, and grow with it
     if log.specification_text:
         (folder / SPECIFICATION).write_text(log.specification_text, encoding="utf-8")
-    tell("drawing the top view")
-    _attempt(log, folder / TOP_VIEW, lambda path: _top_view(opened, log, path))
-    tell("making the video")
-    _attempt(log, folder / VIDEO, lambda path: _video(opened, log, path))
+    write_pictures(opened, log, folder, tell)
     written: dict[str, Any] = _without_nan(summary)
     text = json.dumps(written, indent=2, ensure_ascii=False, allow_nan=False)
     (folder / SUMMARY).write_text(text + "\n", encoding="utf-8")
     return written
+
+
+def write_pictures(
+    bag: Bag, log: RunLog, folder: Path, tell: Callable[[str], None]
+) -> dict[str, Path]:
+    """Write `video` and `top_view` into `folder`; the files that were made. Why one was not stands
+    in the log's notes."""
+    tell("drawing the top view")
+    _attempt(log, folder / TOP_VIEW, lambda path: _top_view(bag, log, path))
+    tell("making the video")
+    _attempt(log, folder / VIDEO, lambda path: _video(bag, log, path))
+    files = {"video": folder / VIDEO, "top_view": folder / TOP_VIEW}
+    return {name: file for name, file in files.items() if file.is_file()}
 
 
 def newest_bag(path: Path) -> Path:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import NormalDist
 
 import numpy as np
+from numpy.typing import NDArray
 
 PERCENTILES = (50, 95, 99)
 
@@ -33,3 +34,27 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tu
     low = 0.0 if successes == 0 else max(0.0, centre - half)
     high = 1.0 if successes == trials else min(1.0, centre + half)
     return low, high
+
+
+def bootstrap_interval(
+    groups: Sequence[Sequence[float]],
+    statistic: Callable[[Sequence[NDArray[np.float64]]], NDArray[np.float64]],
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Percentile bootstrap of a statistic of independent groups, each resampled by itself.
+
+    `statistic` takes one array (resamples, n) for each group and gives (resamples,) values. Raises
+    ValueError when a group is empty.
+    """
+    if not groups or not all(len(group) for group in groups):
+        raise ValueError("expected at least one value in each group")
+    rng = np.random.default_rng(seed)
+    drawn = [
+        np.asarray(group, float)[rng.integers(len(group), size=(resamples, len(group)))]
+        for group in groups
+    ]
+    tail = 50.0 * (1.0 - confidence)
+    low, high = np.percentile(statistic(drawn), [tail, 100.0 - tail])
+    return float(low), float(high)

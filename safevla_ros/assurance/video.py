@@ -14,16 +14,15 @@ from typing import Any
 import av
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from safevla_ros.assurance import colours
 from safevla_ros.assurance.overlay import HEADER_PX, Overlay, label
 from safevla_ros.assurance.run_log import RunLog
+from safevla_ros.bags.pictures import Picture, read_image
 from safevla_ros.bags.reader import Bag
 from safevla_ros.robot.messages import stamp_ns
 from safevla_ros.robot.state import NANOSECONDS
 
-Picture = NDArray[np.uint8]
 CAMERA_PX = 480
 LEAST_WIDTH_PX = 960
 GAP_PX = 4
@@ -31,13 +30,6 @@ BORDER_PX = 4
 SLOWEST_HZ, FASTEST_HZ = 1, 60
 LAST_PICTURE_S = 1.5
 """So long the last picture stays, with the outcome in the header."""
-
-_CONVERSIONS = {
-    "bgr8": cv2.COLOR_BGR2RGB,
-    "rgba8": cv2.COLOR_RGBA2RGB,
-    "bgra8": cv2.COLOR_BGRA2RGB,
-    "mono8": cv2.COLOR_GRAY2RGB,
-}
 
 
 class VideoError(ValueError):
@@ -127,29 +119,6 @@ def _shots(bag: Bag, log: RunLog) -> Iterator[Shot]:
             continue
         latest[camera] = stamp
         yield Shot(stamp, camera, picture)
-
-
-def read_image(message: Any) -> Picture:
-    """A sensor_msgs Image or CompressedImage as rgb (H, W, 3). Raises ValueError or cv2.error."""
-    data = np.asarray(message.data, np.uint8)
-    if not data.size:
-        raise ValueError("it has no data")
-    if hasattr(message, "format"):
-        decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
-        if decoded is None:
-            raise ValueError(f"it cannot be decoded as {message.format!r}")
-        return _rgb(decoded, "bgr8")
-    channels = {"mono8": 1, "rgba8": 4, "bgra8": 4}.get(message.encoding, 3)
-    if message.encoding not in ("rgb8", *_CONVERSIONS):
-        raise ValueError(f"expected colours of 8 bits, got encoding {message.encoding!r}")
-    rows = data.reshape(message.height, message.step)[:, : message.width * channels]
-    return _rgb(rows.reshape(message.height, message.width, channels), message.encoding)
-
-
-def _rgb(picture: Picture, encoding: str) -> Picture:
-    if encoding == "rgb8":
-        return picture
-    return np.asarray(cv2.cvtColor(picture, _CONVERSIONS[encoding]), np.uint8)
 
 
 class _Sheet:

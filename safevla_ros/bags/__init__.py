@@ -2,13 +2,22 @@
 
 A bag is a rosbag2 folder: one MCAP file and metadata.yaml.
 
-    recorder      one stream of messages into any number of bags, from a second before their cause
-    writer        one bag, without ever holding up who hands over the messages
-    mcap_file     its file, on the writer's thread
-    reader        bags back, also what is left of one that was cut off
-    repair        finishes a bag that was cut off
-    metadata      what rosbag2 wants to know about a bag, and the keys of our provenance
-    definitions   message definitions, as ROS 2 packages install them
+    recorder, recent    one stream of messages into any number of bags, each from before its cause
+    clips, retention    when a clip of a violation ends; which bags are deleted to make room
+    writer, mcap_file   one bag, without ever holding up who hands over the messages; its file
+    reader, repair      bags back, also what is left of one that was cut off, which is finished
+    metadata            what rosbag2 wants to know about a bag, and the keys of our provenance
+    definitions         message definitions, as ROS 2 packages install them
+    own_messages        messages made where no ROS is installed
+
+    catalogue, checking, cutting    what a folder of bags holds, what is wrong with it, pieces of it
+    scoring, recorded_signals       costs of what was recorded, under any specification
+    steps, dataset, torch_loader    bags as training data
+    pictures, tensors               images as arrays
+    episode_writer                  episodes of a simulator as bags
+    contract*, resampling           bags of other robots
+    lerobot_*                       LeRobot's data sets, both ways
+    many                            the same work on many bags
 
 Messages are bytes as they came from the wire; no ROS is imported.
 """

@@ -31,12 +31,14 @@ CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic to be recorded."""
+    """A topic to be recorded. `kept`: what it said last stays true however long it is silent, as a
+    map or the pose of a robot that stands; so do latched topics."""
 
     name: str
     type: str
     definition: Definition
     qos: Sequence[Qos] = ()
+    kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,17 +16,25 @@ from pathlib import Path
 
 import yaml
 
+from safevla_ros.bags import BagError
+
+_FastLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 METADATA_FILE = "metadata.yaml"
 METADATA_VERSION = 9
 PROVENANCE_RECORD = "safevla_ros"
 ROSBAG2_RECORD = "rosbag2"
 
 # Keys of the provenance. Texts unless said otherwise.
+KIND = "kind"  # episode, demonstration or clip
+EVENTS = (
+    "events"  # JSON: what a clip is about, a list of dictionaries as `bags.clips.Event` makes them
+)
 ROBOT = "robot"  # name of the robot profile
 POLICY_ID = "policy_id"
 POLICY_SHA256 = "policy_sha256"  # empty for a policy without a file
 SPECIFICATION = "specification"
 SPECIFICATION_HASH = "specification_hash"
+SESSION = "session"  # bags of one start of the recorder; data sets are never split within it
 EPISODE_ID = "episode_id"  # empty for a demonstration
 INSTRUCTION = "instruction"
 TASK = "task"
@@ -38,6 +46,8 @@ TOPICS = "topics"  # JSON: what a topic is to the robot -> its name in the bag
 OUTCOME = "outcome"  # name of an Episode constant
 OUTCOME_REASON = "outcome_reason"
 COSTS = "costs"  # JSON: cost term -> episode sum
+WORST = "worst"  # JSON: the deepest violation, as `bags.catalogue.Worst` has it; {}: none
+LABELS = "labels"  # JSON: what people said about the bag afterwards, name -> text
 DROPPED = "dropped"  # JSON: topic -> messages that were not written
 LOST = "lost"  # JSON: topic -> messages lost on the way to the recorder; absent: not known
 COMPLETE = "complete"  # "true", or "false" with the reason in `problem`
@@ -174,10 +184,44 @@ def write_summary(folder: Path, summary: BagSummary) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def read_span(folder: Path) -> tuple[int, int, int] | None:
+    """Begin [ns], duration [ns] and number of messages in a bag's metadata.yaml; None: unknown."""
+    try:
+        text = (folder / METADATA_FILE).read_text(encoding="utf-8")
+        information = yaml.load(text, _FastLoader)["rosbag2_bagfile_information"]
+        return (
+            int(information["starting_time"]["nanoseconds_since_epoch"]),
+            int(information["duration"]["nanoseconds"]),
+            int(information["message_count"]),
+        )
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
+        return None
+
+
+def change_provenance(folder: Path, changes: Mapping[str, str]) -> None:
+    """Change `custom_data` of a bag's metadata.yaml. Raises BagError."""
+    path = folder / METADATA_FILE
+    temporary = folder / f".{METADATA_FILE}.part"
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), _FastLoader)
+        information = content["rosbag2_bagfile_information"]
+        information["custom_data"] = dict(information.get("custom_data") or {}) | dict(changes)
+        temporary.write_text(_dump(content), encoding="utf-8")
+        temporary.replace(path)
+    except FileNotFoundError as error:
+        raise BagError(
+            f"{path}: expected a finished bag; `safevla bags repair` makes it"
+        ) from error
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError) as error:
+        raise BagError(f"{path}: cannot be changed: {error!r}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def read_provenance(folder: Path) -> dict[str, str]:
     """`custom_data` of a bag's metadata.yaml; empty when there is none or it is damaged."""
     try:
-        data = yaml.safe_load((folder / METADATA_FILE).read_text(encoding="utf-8"))
+        data = yaml.load((folder / METADATA_FILE).read_text(encoding="utf-8"), _FastLoader)
         custom = data["rosbag2_bagfile_information"]["custom_data"]
     except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
         return {}

@@ -47,6 +47,16 @@ class TopicInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Location:
+    """Where a message stands: the record of `file` at `offset`, and within its chunk, if it is one,
+    the message at `inner`."""
+
+    file: Path
+    offset: int
+    inner: int
+
+
+@dataclass(frozen=True, slots=True)
 class _Content:
     """A checked piece of a file: one record's opcode and bytes, and where it stands."""
 
@@ -69,6 +79,7 @@ class Bag:
         self.files = _mcap_files(path)
         self.damage: list[str] = []
         self.topics: dict[str, TopicInfo] = {}
+        self._readers: dict[Path, _FileReader] = {}
         self.finished = all(_has_ending(file) for file in self.files)
         folder = path if path.is_dir() else path.parent
         self.provenance = read_provenance(folder) or self._recorded_provenance()
@@ -81,10 +92,31 @@ class Bag:
     def messages(self, topics: Collection[str] | None = None) -> Iterator[RawMessage]:
         """Messages of `topics` (None: all), in the order of the file. `topics` of the bag fills
         up while it is read."""
+        for _, message in self.located(topics):
+            yield message
+
+    def located(
+        self, topics: Collection[str] | None = None
+    ) -> Iterator[tuple[Location, RawMessage]]:
+        """As `messages`, each with where it stands, for `read_at`."""
         self.damage.clear()
         for file in self.files:
             reader = _FileReader(file, self.topics, self.damage.append)
+            self._readers[file] = reader
             yield from reader.messages(topics)
+
+    def read_at(self, location: Location) -> RawMessage:
+        """The message at a place that `located` of this bag gave. Raises BagError."""
+        reader = self._readers.get(location.file)
+        message = reader.message_at(location) if reader is not None else None
+        if message is None:
+            raise BagError(f"{location.file}: no message at byte {location.offset} any more")
+        return message
+
+    def forget(self) -> None:
+        """Give back the memory that `read_at` keeps."""
+        for reader in self._readers.values():
+            reader.forget()
 
     def decoded(self, topics: Collection[str] | None = None) -> Iterator[tuple[RawMessage, Any]]:
         """As `messages`, each with its decoded message. Those that cannot be decoded are left out
@@ -157,24 +189,43 @@ class _FileReader:
         self._report = report
         self._schemas: dict[int, records.Schema] = {}
         self._channels: dict[int, str] = {}
+        self._chunk: tuple[int, dict[Location, RawMessage]] | None = None
 
-    def messages(self, wanted: Collection[str] | None) -> Iterator[RawMessage]:
+    def messages(self, wanted: Collection[str] | None) -> Iterator[tuple[Location, RawMessage]]:
         kinds = {Opcode.SCHEMA, Opcode.CHANNEL, Opcode.MESSAGE, Opcode.CHUNK}
         for content in _contents(self._path, self._report, wanted=kinds):
             yield from self._messages_in(content, wanted)
 
-    def _messages_in(self, content: _Content, wanted: Collection[str] | None) -> list[RawMessage]:
+    def message_at(self, location: Location) -> RawMessage | None:
+        """The message at a location; the chunk that was read last is kept."""
+        if self._chunk is None or self._chunk[0] != location.offset:
+            content = _content_at(self._path, location.offset)
+            if content is None:
+                return None
+            found = dict(self._messages_in(content, None))
+            self._chunk = (location.offset, found)
+        return self._chunk[1].get(location)
+
+    def forget(self) -> None:
+        self._chunk = None
+
+    def _messages_in(
+        self, content: _Content, wanted: Collection[str] | None
+    ) -> list[tuple[Location, RawMessage]]:
         """All of a chunk's messages, or none of them when it is damaged."""
         try:
             if content.opcode == Opcode.CHUNK:
                 inner = _chunk_contents(content)
             else:
                 inner = [(content.opcode, memoryview(content.data))]
-            found = [self._message(opcode, data, wanted) for opcode, data in inner]
+            found = [
+                (Location(self._path, content.offset, number), self._message(opcode, data, wanted))
+                for number, (opcode, data) in enumerate(inner)
+            ]
         except _DAMAGE as error:
             self._report(f"{self._path}: damaged at byte {content.offset}, left out: {error}")
             return []
-        return [message for message in found if message is not None]
+        return [(location, message) for location, message in found if message is not None]
 
     def _message(
         self, opcode: int, data: memoryview, wanted: Collection[str] | None
@@ -183,10 +234,12 @@ class _FileReader:
             schema = records.Schema.read(_stream(data))
             self._schemas[schema.id] = schema
         elif opcode == Opcode.CHANNEL:
-            self._add_channel(records.Channel.read(_stream(data)))
+            channel = records.Channel.read(_stream(data))
+            if channel.id not in self._channels:
+                self._add_channel(channel)
         elif opcode == Opcode.MESSAGE:
-            channel, _, log_time_ns, publish_time_ns = _MESSAGE.unpack_from(data)
-            topic = self._channels.get(channel)
+            channel_id, _, log_time_ns, publish_time_ns = _MESSAGE.unpack_from(data)
+            topic = self._channels.get(channel_id)
             if topic is not None and (wanted is None or topic in wanted):
                 return RawMessage(topic, bytes(data[_MESSAGE.size :]), log_time_ns, publish_time_ns)
         return None
@@ -238,6 +291,18 @@ def _contents(
             yield from _whole_records(stream, size, path, report, wanted)
     except OSError as error:
         report(f"{path}: cannot be read: {error.strerror}")
+
+
+def _content_at(path: Path, offset: int) -> _Content | None:
+    """The record at a place that was read before; None when it is not there any more."""
+    with path.open("rb") as stream:
+        stream.seek(offset)
+        head = stream.read(_RECORD.size)
+        if len(head) < _RECORD.size:
+            return None
+        opcode, length = _RECORD.unpack(head)
+        data = stream.read(length)
+    return _Content(opcode, data, offset) if len(data) == length else None
 
 
 def _whole_records(

@@ -7,8 +7,10 @@ bounded in time and in bytes; latched topics are kept however old their message 
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Collection
+from itertools import islice
 
 from safevla_ros.bags import RawMessage
 
@@ -24,11 +26,14 @@ class RecentMessages:
         self._before: dict[str, RawMessage] = {}
         self._messages: deque[RawMessage] = deque()
         self._bytes = 0
+        self.added = 0
+        """Messages that were ever added."""
 
     def add(self, message: RawMessage) -> None:
         """Remember a message and forget what is now too old or too much."""
         self._messages.append(message)
         self._bytes += len(message.data)
+        self.added += 1
         oldest_ns = message.log_time_ns - self._span_ns
         # The newest stays in any case, so that the head has a time.
         while len(self._messages) > 1 and (
@@ -39,14 +44,30 @@ class RecentMessages:
             if forgotten.topic in self._latched:
                 self._before[forgotten.topic] = forgotten
 
-    def head(self) -> list[RawMessage]:
-        """What belongs at the head of a bag that begins now: the latched messages from before the
-        last seconds, received anew at their beginning, then the last seconds."""
+    def head(self, seconds: float = math.inf) -> list[RawMessage]:
+        """What belongs at the head of a bag that begins `seconds` before the newest message, or as
+        early as is remembered: the latched messages from before, received anew at its beginning,
+        then what followed."""
         if not self._messages:
             return []
-        start_ns = self._messages[0].log_time_ns
+        newest_ns = self._messages[-1].log_time_ns
+        before = dict(self._before)
+        head: list[RawMessage] = []
+        for message in self._messages:
+            if head or newest_ns - message.log_time_ns <= seconds * 1e9:
+                head.append(message)
+            elif message.topic in self._latched:
+                before[message.topic] = message
+        start_ns = head[0].log_time_ns
         repeated = [
-            RawMessage(before.topic, before.data, start_ns, before.publish_time_ns)
-            for before in self._before.values()
+            RawMessage(each.topic, each.data, start_ns, each.publish_time_ns)
+            for each in before.values()
         ]
-        return repeated + list(self._messages)
+        return repeated + head
+
+    def since(self, added: int) -> list[RawMessage] | None:
+        """Messages that came after the first `added` ones. None: some of them are forgotten."""
+        count = self.added - added
+        if count > len(self._messages):
+            return None
+        return list(islice(self._messages, len(self._messages) - count, None))

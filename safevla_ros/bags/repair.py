@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from safevla_ros.bags import BagError
-from safevla_ros.bags.definitions import Definition
-from safevla_ros.bags.mcap_file import McapFile, Topic
-from safevla_ros.bags.metadata import COMPLETE, METADATA_FILE, PROBLEM, parse_qos
-from safevla_ros.bags.reader import Bag, TopicInfo
+from safevla_ros.bags.cutting import as_topic
+from safevla_ros.bags.mcap_file import McapFile
+from safevla_ros.bags.metadata import COMPLETE, METADATA_FILE, PROBLEM
+from safevla_ros.bags.reader import Bag
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,20 +64,14 @@ def _copy(bag: Bag, path: Path) -> int:
     counts: Counter[str] = Counter()
     for message in bag.messages():
         if not counts[message.topic]:
-            new.add_topic(_as_topic(bag.topics[message.topic]))
+            new.add_topic(as_topic(bag.topics[message.topic]))
         counts[message.topic] += 1
         new.write(message, counts[message.topic])
     if not counts:
         raise BagError(f"{bag.path}: nothing to repair: no message can be read")
     for name, info in bag.topics.items():
         if name not in counts:
-            new.add_topic(_as_topic(info))
+            new.add_topic(as_topic(info))
     problem = "; ".join(bag.damage) or "the recording was not finished"
     new.finish({COMPLETE: json.dumps(False), PROBLEM: f"repaired: {problem}"})
     return counts.total()
-
-
-def _as_topic(info: TopicInfo) -> Topic:
-    definition = Definition(info.definition, info.metadata.get("topic_type_hash", ""))
-    qos = parse_qos(info.metadata.get("offered_qos_profiles", ""))
-    return Topic(info.name, info.type, definition, qos)

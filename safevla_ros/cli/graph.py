@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from safevla_ros.cli.failure import ExitCode, Failure
 
 if TYPE_CHECKING:
-    from safevla_ros.nodes.bringup import Graph, Options
+    from safevla_ros.nodes.graph.bringup import Graph, Options
 
 
 def describe_graph(options: Options) -> Graph:
     """The graph for these options. Raises Failure with the sentence of whatever is wrong."""
-    from safevla_ros.nodes.bringup import BringupError, describe
-    from safevla_ros.nodes.domain import DomainError, domain_id
+    from safevla_ros.nodes.graph.bringup import BringupError, describe
+    from safevla_ros.nodes.graph.domain import DomainError, domain_id
     from safevla_ros.policy.interface import PolicyError
     from safevla_ros.robot.profile import ProfileError
     from safevla_ros.safety.specification import SpecificationError
@@ -38,8 +38,8 @@ def describe_graph(options: Options) -> Graph:
 @contextmanager
 def graph_errors() -> Iterator[None]:
     """Within it, errors of a running graph become Failures."""
-    from safevla_ros.nodes.domain import DomainError
-    from safevla_ros.nodes.supervisor import NodeFailed
+    from safevla_ros.nodes.graph.domain import DomainError
+    from safevla_ros.nodes.graph.supervisor import NodeFailed
 
     try:
         yield

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Literal
 
 from safevla_ros.cli.ros import HOW_TO_GET_ROS
-from safevla_ros.nodes import middleware
-from safevla_ros.nodes.domain import DomainError, DomainLock, domain_id
+from safevla_ros.nodes.graph import middleware
+from safevla_ros.nodes.graph.domain import DomainError, DomainLock, domain_id
 
 MEGABYTE = 1 << 20
 SEGMENT_WANTED_BYTES = 4 * MEGABYTE  # one 1280x720 RGB image and a half
@@ -101,7 +101,7 @@ def rmw() -> Finding:
         from rclpy.utilities import get_rmw_implementation_identifier
 
         name = get_rmw_implementation_identifier()
-    except Exception as error:  # whatever a broken installation raises
+    except (ImportError, OSError, RuntimeError) as error:  # of a broken installation
         return Finding("rmw", "missing", f"no middleware: {error}")
     if name == "rmw_fastrtps_cpp":
         return Finding("rmw", "ok", name)
@@ -164,12 +164,12 @@ def domain() -> Finding:
         lock.release()
         if middleware.missing_middleware(os.environ):
             return Finding("domain", "note", "cannot be looked at without a middleware")
-        from safevla_ros.nodes.discovery import nodes_on_domain
+        from safevla_ros.nodes.graph.discovery import nodes_on_domain
 
         others = nodes_on_domain()
     except DomainError as error:
         return Finding("domain", "missing", str(error), "")
-    except Exception as error:  # no ROS, or a middleware that does not start
+    except (ImportError, OSError, RuntimeError) as error:  # no ROS, or a broken one
         return Finding("domain", "note", f"cannot be looked at: {error}")
     if not others:
         return Finding("domain", "ok", f"ROS domain {number}, nobody else on it")
@@ -223,6 +223,18 @@ def inference() -> Finding:
     return Finding(
         "inference", "ok", f"{text}; GPU: {gpus[0] if gpus else 'none, and none needed'}"
     )
+
+
+def training() -> Finding:
+    """Torch, and on what it can run; a robot needs none."""
+    try:
+        import torch
+    except ImportError:
+        return Finding(
+            "training", "note", "torch is not installed; only training needs it", "make train-deps"
+        )
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "the CPU"
+    return Finding("training", "ok", f"torch {torch.__version__} on {device}")
 
 
 def rendering() -> Finding:
@@ -300,6 +312,7 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     simulator,
     kinematics,
     inference,
+    training,
     recording,
     rmw,
     fastdds_profile,

@@ -11,7 +11,19 @@ from typing import Annotated
 import typer
 
 from safevla_ros import __version__
-from safevla_ros.cli import doctor, sim, up
+from safevla_ros.cli import (
+    bags,
+    bench,
+    card,
+    data,
+    doctor,
+    evaluate,
+    replay,
+    scenarios,
+    sim,
+    train,
+    up,
+)
 from safevla_ros.cli.failure import Failure
 
 EPILOG = """Exit codes:
@@ -38,7 +50,15 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(bags.app)
+app.add_typer(bench.app)
+app.add_typer(data.app, name="data")
+app.add_typer(train.app, name="train")
+app.command("card")(card.card)
 app.command("doctor")(doctor.doctor)
+app.command("eval")(evaluate.evaluate)
+app.command("replay")(replay.replay)
+app.command("scenarios")(scenarios.scenarios)
 app.command("sim")(sim.sim)
 app.command("up")(up.up)
 

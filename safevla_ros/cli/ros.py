@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from safevla_ros.cli.failure import ExitCode, Failure
-from safevla_ros.nodes.middleware import missing_middleware
+from safevla_ros.nodes.graph.middleware import missing_middleware
 
 HOW_TO_GET_ROS = (
     "run `make build` in a checkout of safevla_ros and use .venv/bin/safevla, or install ROS 2, "

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from safevla_ros.cli.live import View
     from safevla_ros.cli.run_folder import RunFolder
-    from safevla_ros.nodes.bringup import Graph
+    from safevla_ros.nodes.graph.bringup import Graph
+    from safevla_ros.nodes.graph.supervisor import Supervisor
     from safevla_ros.nodes.operator import Operator, RunResult
     from safevla_ros.nodes.run_state import RunState
-    from safevla_ros.nodes.supervisor import Supervisor
 
 VIEW_NICE = 5
 FRAME_S = 0.2  # between pictures of the live view
@@ -76,7 +76,7 @@ def sim(
     from safevla_ros.cli.graph import describe_graph
     from safevla_ros.cli.run_folder import make_run_folder
     from safevla_ros.cli.summary import print_summary
-    from safevla_ros.nodes.bringup import Options
+    from safevla_ros.nodes.graph.bringup import Options
 
     options = Options(
         mode=mode,
@@ -114,9 +114,9 @@ def _run(graph: Graph, folder: RunFolder, console: Console, *, plain: bool) -> R
     """Bring the graph up, run one episode, take the graph down."""
     from safevla_ros.cli.graph import graph_errors
     from safevla_ros.cli.live import view_for
+    from safevla_ros.nodes.graph.supervisor import Interrupted, Supervisor
     from safevla_ros.nodes.operator import Operator, RunError
     from safevla_ros.nodes.run_state import RunState
-    from safevla_ros.nodes.supervisor import Interrupted, Supervisor
 
     state = RunState(robot=graph.profile.description, policy=graph.policy)
     view = view_for(console, plain=plain)

@@ -13,8 +13,8 @@ import typer
 from safevla_ros.cli.failure import ExitCode, Failure
 
 if TYPE_CHECKING:
-    from safevla_ros.nodes.bringup import Graph
-    from safevla_ros.nodes.graph_check import Finding
+    from safevla_ros.nodes.graph.bringup import Graph
+    from safevla_ros.nodes.graph.graph_check import Finding
 
 
 def up(
@@ -70,7 +70,7 @@ def up(
         raise Failure(ExitCode.BAD_INPUT, "--json goes with --check")
     from safevla_ros.cli.graph import describe_graph
     from safevla_ros.cli.run_folder import make_run_folder
-    from safevla_ros.nodes.bringup import Options
+    from safevla_ros.nodes.graph.bringup import Options
 
     options = Options(
         robot=robot,
@@ -96,8 +96,8 @@ def _keep_up(
     graph: Graph, logs: Path, *, params_file: Path | None, log_level: str, respawn: bool
 ) -> None:
     from safevla_ros.cli.graph import graph_errors
-    from safevla_ros.nodes.domain import domain_id
-    from safevla_ros.nodes.supervisor import Interrupted, Supervisor
+    from safevla_ros.nodes.graph.domain import domain_id
+    from safevla_ros.nodes.graph.supervisor import Interrupted, Supervisor
 
     def report(name: str, what: str) -> None:
         print(f"{name}: {what}", flush=True)
@@ -125,7 +125,7 @@ def _keep_up(
 
 
 def _check(robot: str, namespace: str, as_json: bool) -> None:
-    from safevla_ros.nodes.discovery import check_graph
+    from safevla_ros.nodes.graph.discovery import check_graph
     from safevla_ros.robot.profile import ProfileError, load_profile
 
     try:

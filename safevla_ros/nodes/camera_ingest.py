@@ -9,26 +9,29 @@ Whether the gripper holds something comes from the scene's objects (`held`) wher
 them; elsewhere from the gripper itself: it is not closed, and pushes with at least
 `grip_effort_min` of its own unit.
 
-A camera that repeats its pixels under fresh stamps is flagged as frozen; the policy's runner then
-treats the Observation as missing.
+A camera that repeats its pixels under fresh stamps is flagged as frozen, a frame older than
+`frame_age_max_s` as late; the policy's runner then treats the Observation as missing. A frame that
+arrives after a newer one of its camera is dropped and counted.
+
+A camera with a `device` in the profile is opened here and its frames are published on its topic, so
+that all who listen to cameras see it alike.
 """
 
 from __future__ import annotations
 
-import array
 import functools
 import math
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from nav_msgs.msg import Odometry
-from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
 
 from safevla_ros.msg import Observation, SceneObjects
 from safevla_ros.nodes import topics
+from safevla_ros.nodes.inference.device_camera import DeviceCamera
+from safevla_ros.nodes.inference.images import image_message, pixels_of
 from safevla_ros.nodes.lifecycle import (
     ConfigurationError,
     Diagnostics,
@@ -36,7 +39,8 @@ from safevla_ros.nodes.lifecycle import (
     spin,
     wall_now,
 )
-from safevla_ros.policy.frames import FramePairer, FreezeDetector, Resize, decode, to_rgb
+from safevla_ros.policy.capture import CaptureError
+from safevla_ros.policy.frames import FramePairer, FreezeDetector, Resize, Turn
 from safevla_ros.robot.messages import set_stamp, stamp_ns
 from safevla_ros.robot.profile import Camera
 from safevla_ros.robot.state import NANOSECONDS
@@ -95,6 +99,9 @@ class CameraIngest(GraphNode):
         self._repeats = self.declare(
             "frozen_repeats", 5, "Identical frames in a row that mean a frozen camera", 1, 1000
         )
+        self._age_max_s = self.declare(
+            "frame_age_max_s", 1.0, "A frame older than this at observation is late", 0.01, 60.0
+        )
         self._grip_effort_min = self.declare(
             "grip_effort_min",
             5.0,
@@ -112,12 +119,19 @@ class CameraIngest(GraphNode):
                     f"robot {self.profile.name!r}: camera {camera.name!r}: type: expected one of "
                     f"{', '.join(IMAGE_TYPES)}, got {camera.type!r}"
                 )
+            if camera.device is not None and IMAGE_TYPES[camera.type] is not Image:
+                raise ConfigurationError(
+                    f"robot {self.profile.name!r}: camera {camera.name!r}: type: a device gives "
+                    "sensor_msgs/msg/Image"
+                )
         self._names = [camera.name for camera in cameras]
         self._pairer: FramePairer[Frame] = FramePairer(
             self._names, round(self._tolerance_s * NANOSECONDS)
         )
         self._freezes = {name: FreezeDetector(self._repeats) for name in self._names}
         self._frozen = dict.fromkeys(self._names, False)
+        self._late: list[str] = []
+        self._devices: dict[str, DeviceCamera] = {}
         self._infos: dict[str, CameraInfo] = {}
         signals = self.profile.signals
         self._joints = History(signals.joint_states.max_age_s)
@@ -133,6 +147,8 @@ class CameraIngest(GraphNode):
         for camera in cameras:
             qos = topics.sensor(is_reliable=camera.reliable)
             self.subscription(IMAGE_TYPES[camera.type], camera.topic, self._image(camera), qos)
+            if camera.device is not None:
+                self._open(camera)
             if camera.info_topic is not None:
                 self.subscription(CameraInfo, camera.info_topic, self._info(camera), qos)
         for kind, signal, callback in (
@@ -144,6 +160,26 @@ class CameraIngest(GraphNode):
                 # Deep: none of a burst is lost, so that the nearest in time is found.
                 qos = topics.sensor(is_reliable=signal.reliable, depth=50)
                 self.subscription(kind, signal.topic, callback, qos)
+
+    def _open(self, camera: Camera) -> None:
+        """Publish the frames of a device. Raises ConfigurationError."""
+        qos = topics.sensor(is_reliable=camera.reliable)
+        publisher = self.publisher(Image, camera.topic, qos)
+        try:
+            self._devices[camera.name] = DeviceCamera(camera, publisher, self.now_ns)
+        except CaptureError as error:
+            self._close_devices()
+            raise ConfigurationError(
+                f"robot {self.profile.name!r}: camera {camera.name!r}: device {error}"
+            ) from error
+
+    def teardown(self) -> None:
+        """Give devices back."""
+        self._close_devices()
+
+    def _close_devices(self) -> None:
+        while self._devices:
+            self._devices.popitem()[1].close()
 
     def _image(self, camera: Camera) -> Callable[..., None]:
         def on_image(message: Any, info: Any) -> None:
@@ -190,18 +226,21 @@ class CameraIngest(GraphNode):
         for camera in self.profile.cameras:
             frame = paired[camera.name][1].message
             try:
-                pixels = _pixels(frame)
+                pixels = pixels_of(frame)
             except ValueError as error:
                 self._complain(f"camera {camera.name!r}: {error}")
                 return
+            pixels = Turn(camera.rotate_deg).image(pixels)
             resize = Resize(*pixels.shape[:2], self._height, self._width)
-            message.images.append(_image_message(frame.header, resize.image(pixels)))
-            message.camera_infos.append(self._scaled_info(camera.name, frame.header))
+            message.images.append(image_message(frame.header, resize.image(pixels)))
+            message.camera_infos.append(self._scaled_info(camera, frame.header))
         message.joint_states = joints
         message.odometry = odometry
         message.object_in_hand = self._object_in_hand(joints)
         now = self.now_ns()
         message.ages_s = [(now - paired[name][0]) / NANOSECONDS for name in self._names]
+        message.late = [age > self._age_max_s for age in message.ages_s]
+        self._late = [n for n, late in zip(self._names, message.late, strict=True) if late]
         message.frozen = [self._frozen[name] for name in self._names]
         first = min(paired.values(), key=lambda item: (item[0], item[1].published_ns))[1]
         set_stamp(message.trace.camera, first.published_ns)
@@ -223,21 +262,24 @@ class CameraIngest(GraphNode):
         is_closed = closed < 0.05 * abs(roles.gripper_open - roles.gripper_closed)
         return math.isfinite(effort) and effort >= self._grip_effort_min and not is_closed
 
-    def _scaled_info(self, name: str, header: Any) -> CameraInfo:
-        """Calibration of the camera as resized; of size 0 and all-zero k where none was received."""
+    def _scaled_info(self, camera: Camera, header: Any) -> CameraInfo:
+        """Calibration of the camera as turned and resized; of size 0 and all-zero k where none was
+        received."""
         scaled = CameraInfo(header=header)
-        info = self._infos.get(name)
+        info = self._infos.get(camera.name)
         if info is None or info.height == 0 or info.width == 0:
             return scaled
-        resize = Resize(info.height, info.width, self._height, self._width)
+        size = info.height, info.width
+        turn = Turn(camera.rotate_deg)
+        resize = Resize(*turn.size(*size), self._height, self._width)
         scaled.height, scaled.width = self._height, self._width
         scaled.distortion_model, scaled.d, scaled.r = info.distortion_model, info.d, info.r
         k, p = info.k, info.p
-        fx, fy, cx, cy = resize.intrinsics(k[0], k[4], k[2], k[5])
+        fx, fy, cx, cy = resize.intrinsics(*turn.intrinsics(k[0], k[4], k[2], k[5], *size))
         scaled.k = [fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0]
-        fx, fy, cx, cy = resize.intrinsics(p[0], p[5], p[2], p[6])
+        fx, fy, cx, cy = resize.intrinsics(*turn.intrinsics(p[0], p[5], p[2], p[6], *size))
         # The fourth column is -f times a baseline: it scales as the focal length does.
-        tx = p[3] * fx / p[0] if p[0] else 0.0
+        tx = p[3] * fx / p[0] if p[0] and not camera.rotate_deg else 0.0
         scaled.p = [fx, 0.0, cx, tx, 0.0, fy, cy, 0.0, 0.0, 0.0, 1.0, 0.0]
         return scaled
 
@@ -252,6 +294,8 @@ class CameraIngest(GraphNode):
         count = self._published - self._published_before
         self._published_before = self._published
         frozen = [name for name, is_frozen in self._frozen.items() if is_frozen]
+        gone = [name for name, device in self._devices.items() if device.gone]
+        self.diagnostics.values["late_frames"] = sum(self._pairer.late.values())
         self.diagnostics.values["observations"] = self._published
         self.diagnostics.values["observations_hz"] = count
         self.diagnostics.values["frozen"] = ", ".join(frozen) or "none"
@@ -259,6 +303,15 @@ class CameraIngest(GraphNode):
             self.diagnostics.set_status(Diagnostics.ERROR, f"frozen camera: {', '.join(frozen)}")
         elif self._fault:
             self.diagnostics.set_status(Diagnostics.ERROR, f"no observation: {self._fault}")
+        elif gone:
+            self.diagnostics.set_status(
+                Diagnostics.ERROR, f"device gives no frames: camera {', '.join(gone)}"
+            )
+        elif self._late and count > 0:
+            self.diagnostics.set_status(
+                Diagnostics.WARN,
+                f"frames older than {self._age_max_s:g} s: camera {', '.join(self._late)}",
+            )
         elif count == 0:
             self.diagnostics.set_status(
                 Diagnostics.WARN,
@@ -268,26 +321,9 @@ class CameraIngest(GraphNode):
             self.diagnostics.set_status(Diagnostics.OK, "observing")
 
 
-def _pixels(message: Any) -> NDArray[np.uint8]:
-    """(height, width, 3) rgb8. Raises ValueError."""
-    if isinstance(message, CompressedImage):
-        return decode(message.data)
-    return to_rgb(message.data, message.encoding, message.height, message.width, message.step)
-
-
-def _image_message(header: Any, pixels: NDArray[np.uint8]) -> Image:
-    height, width = pixels.shape[:2]
-    message = Image(header=header, encoding="rgb8", height=height, width=width, step=3 * width)
-    # An array filled in place: of all ways to set the data, those that rclpy has to check take
-    # a thousand times longer.
-    message.data = array.array("B")
-    message.data.frombytes(pixels.data)
-    return message
-
-
 def main(args: list[str] | None = None) -> int:
     """Entry point of the process."""
-    return spin(CameraIngest, "events", args)
+    return spin(CameraIngest, args)
 
 
 if __name__ == "__main__":

@@ -31,13 +31,7 @@ from builtin_interfaces.msg import Time
 from std_msgs.msg import Bool
 
 from safevla_ros.msg import CandidateCommand, Episode, LatencyTrace, SafetyEvent, SafetyStatus
-from safevla_ros.nodes import monitor_messages, topics
-from safevla_ros.nodes.candidates import read_candidate
-from safevla_ros.nodes.episode_costs import EpisodeCosts
-from safevla_ros.nodes.final_commands import FinalCommandPublisher
-from safevla_ros.nodes.final_topics import FinalTopics
-from safevla_ros.nodes.heartbeat import PERIOD_S, Heartbeats
-from safevla_ros.nodes.latency import LatencyWindow
+from safevla_ros.nodes import topics
 from safevla_ros.nodes.lifecycle import (
     ConfigurationError,
     Diagnostics,
@@ -47,9 +41,17 @@ from safevla_ros.nodes.lifecycle import (
     wall_now,
 )
 from safevla_ros.nodes.message_types import message_type
-from safevla_ros.nodes.monitor_reports import MonitorReports
-from safevla_ros.nodes.priority import raise_priority
-from safevla_ros.nodes.robot_signals import RobotSignals
+from safevla_ros.nodes.monitor import monitor_messages
+from safevla_ros.nodes.monitor.candidates import read_candidate
+from safevla_ros.nodes.monitor.episode_costs import EpisodeCosts
+from safevla_ros.nodes.monitor.final_commands import FinalCommandPublisher
+from safevla_ros.nodes.monitor.final_topics import FinalTopics
+from safevla_ros.nodes.monitor.heartbeat import PERIOD_S, Heartbeats
+from safevla_ros.nodes.monitor.latency import LatencyWindow
+from safevla_ros.nodes.monitor.mode_service import switch_mode
+from safevla_ros.nodes.monitor.monitor_reports import MonitorReports
+from safevla_ros.nodes.monitor.priority import raise_priority
+from safevla_ros.nodes.monitor.robot_signals import RobotSignals
 from safevla_ros.robot.action_codec import opens_gripper
 from safevla_ros.robot.kinematics import Kinematics, KinematicsError
 from safevla_ros.robot.profile import CommandSource, Mode, ProfileError, urdf_path
@@ -147,6 +149,18 @@ class CostMonitor(GraphNode):
 
     def start(self) -> None:
         """Forward from now on, if there is a watchdog."""
+        self._require_watchdog()
+        mode_service = self.profile.outputs.mode_service
+        if mode_service is not None and self._mode != "shadow":
+            beat = partial(self._heartbeats.beat, latched=self._gate.latched)
+            switch_mode(self, mode_service, PERIOD_S, beat)
+            self._require_watchdog()  # nothing was heard of it meanwhile
+        self._final.release()
+        self._tick_s = time.monotonic()
+        self._heed_watchdog(self._tick_s)  # before a candidate can come ahead of the first tick
+
+    def _require_watchdog(self) -> None:
+        """Raises ConfigurationError where the watchdog is silent."""
         if self._heartbeats.is_silent(time.monotonic()) and not self._heartbeats.wait(
             WATCHDOG_WAIT_S
         ):
@@ -154,8 +168,6 @@ class CostMonitor(GraphNode):
                 f"nothing heard on {topics.WATCHDOG_HEARTBEAT}: expected the safety watchdog to be "
                 "active before the cost monitor"
             )
-        self._final.release()
-        self._tick_s = time.monotonic()
 
     def stop(self) -> None:
         """Forward nothing from now on; the robot stands."""
@@ -206,7 +218,7 @@ class CostMonitor(GraphNode):
             raise ConfigurationError(str(error)) from error
 
     def _subscribe(self) -> None:
-        self.subscription(Episode, topics.EPISODE, self._on_episode, topics.latched())
+        self.subscription(Episode, topics.EPISODE, self._on_episode, topics.latched(depth=10))
         for source in self.profile.sources:
             self.subscription(
                 message_type(source.type),
@@ -422,4 +434,4 @@ class CostMonitor(GraphNode):
 def main(args: Sequence[str] | None = None) -> int:
     """Entry point of the executable."""
     scheduling = raise_priority()
-    return spin(lambda: CostMonitor(scheduling), "events", args)
+    return spin(lambda: CostMonitor(scheduling), args)

@@ -9,9 +9,8 @@ not, the process says why in one sentence, does its `last_action` and exits with
 SIGTERM end it the same way with exit code 0. rclpy's own signal handlers would invalidate the
 context first, and a safety node could then publish nothing on its way out.
 
-Executors: "single" is rclpy's SingleThreadedExecutor. "events" is its EventsExecutor, which needs a
-third of the CPU time for a node of many subscriptions. In it a subscription callback may not take
-message info (rclpy 9.1 passes both as one tuple and fails), so a node that needs it is "single".
+Nodes run in rclpy's EventsExecutor, which needs a third of the CPU time of its other executors for
+a node of many subscriptions. A callback that takes message info gets both as one tuple (rclpy 9.1).
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import rclpy
 from builtin_interfaces.msg import Time
@@ -33,7 +32,7 @@ from rclpy.action import ActionClient
 from rclpy.client import Client
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
-from rclpy.executors import Executor, SingleThreadedExecutor
+from rclpy.experimental import EventsExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.publisher import Publisher
@@ -102,6 +101,7 @@ class GraphNode(LifecycleNode):
         self.diagnostics = Diagnostics()
         self.active = False
         self._made: list[tuple[Callable[[Any], Any], Any]] = []
+        self._life = 0  # how often what was made has been destroyed
         self._last_action_done = False
         self.declare("robot", "", "Robot profile: a name under config/robots, or a path to a file")
         self._diagnostics_publisher = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -188,7 +188,7 @@ class GraphNode(LifecycleNode):
         made = self.create_subscription(
             message_type,
             topic,
-            self._reported(callback, f"callback of topic {topic}"),
+            self._guarded(callback, f"callback of topic {topic}"),
             qos,
             qos_overriding_options=QoSOverridingOptions.with_default_policies(entity_id=qos_id),
             raw=raw,
@@ -202,7 +202,7 @@ class GraphNode(LifecycleNode):
         """A timer on the steady clock, or in ROS time."""
         clock = self.get_clock() if ros_time else self.steady_clock
         made = self.create_timer(
-            period_s, self._reported(callback, f"timer of {period_s} s"), clock=clock
+            period_s, self._guarded(callback, f"timer of {period_s} s"), clock=clock
         )
         self._made.append((self.destroy_timer, made))
         return made
@@ -210,9 +210,11 @@ class GraphNode(LifecycleNode):
     def service(self, service_type: type, name: str, callback: Callable[..., Any]) -> Service:
         """A service. If its callback raises and the node goes on, the answer stays as it was."""
 
+        guarded = self._guarded(callback, f"service {name}")
+
         @functools.wraps(callback)
         def answer(request: Any, response: Any) -> Any:
-            result = self._reported(callback, f"service {name}")(request, response)
+            result = guarded(request, response)
             return response if result is None else result
 
         made = self.create_service(service_type, name, answer)
@@ -237,8 +239,8 @@ class GraphNode(LifecycleNode):
         return now
 
     def end_for_good(self) -> None:
-        """`last_action`, once, whichever way the node ends."""
-        if not self._last_action_done:
+        """`last_action`, once, whichever way the node ends; none where there is nothing to act with."""
+        if self._made and not self._last_action_done:
             self._last_action_done = True
             self.last_action()
             self._wait_delivered()
@@ -327,15 +329,27 @@ class GraphNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def _destroy_made(self) -> None:
+        self._life += 1
         while self._made:
             destroy, entity = self._made.pop()
             destroy(entity)
+
+    def _guarded(self, callback: Callable[..., Any], where: str) -> Callable[..., Any]:
+        """`_reported`, for as long as what it is made for exists: the executor also delivers what it
+        had queued for entities that were destroyed since."""
+        reported, life = self._reported(callback, where), self._life
+
+        @functools.wraps(callback)
+        def guarded(*arguments: Any) -> Any:
+            return reported(*arguments) if life == self._life else None
+
+        return guarded
 
     def _reported(self, callback: Callable[..., Any], where: str) -> Callable[..., Any]:
         """The callback, with `on_callback_error` behind it."""
 
         @functools.wraps(callback)
-        def guarded(*arguments: Any) -> Any:
+        def reported(*arguments: Any) -> Any:
             try:
                 return callback(*arguments)
             except Exception as error:
@@ -343,7 +357,7 @@ class GraphNode(LifecycleNode):
                     raise
                 return None
 
-        return guarded
+        return reported
 
     def _publish_diagnostics(self) -> None:
         self.report()
@@ -363,7 +377,6 @@ def describe(error: BaseException) -> str:
 
 def spin(
     node_class: Callable[[], GraphNode],
-    executor: Literal["single", "events"] = "single",
     args: Sequence[str] | None = None,
 ) -> int:
     """Run a node until SIGINT or SIGTERM (0), or until it cannot go on (1). Returns the exit code."""
@@ -383,13 +396,13 @@ def spin(
         print(f"cannot start: {describe(error)}", file=sys.stderr)
         rclpy.try_shutdown()
         return 1
-    runner = _make_executor(executor)
-    runner.add_node(node)
+    executor = EventsExecutor()
+    executor.add_node(node)
     code = 0
     try:
         never = Future()
         while not is_ended:
-            runner.spin_until_future_complete(never, timeout_sec=_SPIN_S)
+            executor.spin_until_future_complete(never, timeout_sec=_SPIN_S)
     except Exception as error:
         node.get_logger().fatal(f"cannot go on: {describe(error)}")
         traceback.print_exc()
@@ -399,15 +412,7 @@ def spin(
     except Exception as error:
         node.get_logger().fatal(f"could not end in order: {describe(error)}")
         code = 1
-    runner.shutdown(timeout_sec=1.0)
+    executor.shutdown(timeout_sec=1.0)
     node.destroy_node()
     rclpy.try_shutdown()
     return code
-
-
-def _make_executor(kind: Literal["single", "events"]) -> Executor:
-    if kind == "single":
-        return SingleThreadedExecutor()
-    from rclpy.experimental import EventsExecutor
-
-    return EventsExecutor()

@@ -36,7 +36,8 @@ from safevla_ros.srv import ResetScenario, ResetStop
 
 CONNECT_TIMEOUT_S = 30.0
 ANSWER_TIMEOUT_S = 30.0
-RELEASE_TIMEOUT_S = 15.0  # the monitor refuses to release a stop that is very young
+RELEASE_TIMEOUT_S = 30.0  # the monitor refuses to release a stop that is very young
+SETTLED_S = 1.0  # monitor and watchdog each hold a stop, and one may latch the other anew
 SILENCE_TIMEOUT_S = 20.0
 
 Wait = Callable[[Callable[[], bool], float], bool]
@@ -126,10 +127,14 @@ class Operator(Node):
         self.state.begin()
         self._accepted = self._run_policy.send_goal_async(goal, self._on_feedback)
 
+    def is_answered(self) -> bool:
+        """Whether the goal was accepted or refused."""
+        return self._accepted is not None and self._accepted.done()
+
     def result(self) -> RunResult | None:
         """How it ended; None as long as it runs. Raises RunError when the goal is refused."""
         if self._finished is None:
-            if self._accepted is None or not self._accepted.done():
+            if self._accepted is None or not self.is_answered():
                 return None
             handle = self._accepted.result()
             if not handle.accepted:
@@ -215,6 +220,8 @@ def run_scenario(operator: Operator, wait: Wait) -> RunResult:
     if task is None or not task.success:
         raise RunError(f"sim_robot: {task.message if task else 'no answer'}")
     operator.run(task)
+    if not wait(operator.is_answered, ANSWER_TIMEOUT_S):
+        raise RunError("vla_inference does not answer the goal")
     state = operator.state
     heard_s, heard_at = state.now_s, time.monotonic()
     while not wait(lambda: operator.result() is not None, 1.0):
@@ -233,7 +240,8 @@ def _release_stop(operator: Operator, wait: Wait) -> None:
         if time.monotonic() > end:
             raise RunError(f"a stop is latched and not released: {operator.state.detail}")
         wait(operator.release_stop().done, ANSWER_TIMEOUT_S)
-        wait(lambda: not operator.state.latched, 1.0)
+        wait(lambda: not operator.state.latched, SETTLED_S)
+        wait(lambda: operator.state.latched, SETTLED_S)
 
 
 OUTCOMES = ("UNKNOWN", "SUCCESS", "FAILURE", "ABORTED")

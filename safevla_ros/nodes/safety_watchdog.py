@@ -27,11 +27,11 @@ from geometry_msgs.msg import Twist, TwistStamped
 
 from safevla_ros.msg import SafetyEvent, SafetyStatus
 from safevla_ros.nodes import topics
-from safevla_ros.nodes.final_commands import FinalCommandPublisher
-from safevla_ros.nodes.heartbeat import PERIOD_S, Heartbeats
 from safevla_ros.nodes.lifecycle import Diagnostics, GraphNode, describe, spin
 from safevla_ros.nodes.message_types import message_type
-from safevla_ros.nodes.priority import raise_priority
+from safevla_ros.nodes.monitor.final_commands import FinalCommandPublisher
+from safevla_ros.nodes.monitor.heartbeat import PERIOD_S, Heartbeats
+from safevla_ros.nodes.monitor.priority import raise_priority
 from safevla_ros.robot.messages import MessageError, joints_from
 from safevla_ros.robot.state import Joint
 
@@ -205,4 +205,4 @@ class SafetyWatchdog(GraphNode):
 def main(args: Sequence[str] | None = None) -> int:
     """Entry point of the executable."""
     scheduling = raise_priority()
-    return spin(lambda: SafetyWatchdog(scheduling), "events", args)
+    return spin(lambda: SafetyWatchdog(scheduling), args)

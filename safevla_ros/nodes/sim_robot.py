@@ -146,7 +146,7 @@ class SimRobot(GraphNode):
             self.subscription(
                 JointTrajectory, output.topic, into(self._joint_commands), topics.reliable()
             )
-        self.subscription(Episode, topics.EPISODE, into(self._episodes), topics.latched())
+        self.subscription(Episode, topics.EPISODE, into(self._episodes), topics.latched(depth=10))
         self.service(ResetScenario, topics.RESET_SCENARIO, self._on_reset)
 
     def _advertise(self) -> None:
@@ -471,7 +471,7 @@ class Pace:
 
 def main(args: list[str] | None = None) -> int:
     """Entry point of the process."""
-    return spin(SimRobot, "events", args)
+    return spin(SimRobot, args)
 
 
 if __name__ == "__main__":

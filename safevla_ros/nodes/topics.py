@@ -24,10 +24,13 @@ LOAD_POLICY = "load_policy"
 RESET_SCENARIO = "reset_scenario"
 
 
-def latched() -> QoSProfile:
-    """A state that late joiners must see: reliable, transient local, the last one only."""
+def latched(depth: int = 1) -> QoSProfile:
+    """A state that late joiners must see: reliable, transient local; its sender keeps the last one.
+
+    A reader takes a `depth` where a state that is replaced at once must not escape it.
+    """
     return QoSProfile(
-        depth=1,
+        depth=depth,
         history=HistoryPolicy.KEEP_LAST,
         reliability=ReliabilityPolicy.RELIABLE,
         durability=DurabilityPolicy.TRANSIENT_LOCAL,

@@ -5,54 +5,44 @@ robot's profile, as the bytes that came from DDS; RecordEpisode records demonstr
 A bag begins with the latched topics and the last second before the episode, and ends a second after
 it, so that the last costs are in it. Times in a bag are of the wall clock, as in `ros2 bag record`.
 
+Whatever goes wrong also becomes a clip in <directory>/clips/, with the seconds before it, in an
+episode or not. Where there is more than may be kept, whole episodes are deleted first.
+
 Nothing it does holds up the graph: messages are taken as they are and written by another thread;
 a slow disk costs messages, which are counted, and a full or broken one ends the recording with a
 reason on /diagnostics. What DDS lost before it came here is counted too.
 
-What it does not do yet: cut clips around violations, make data sets, start fine-tuning, offer the
-result.
+What it does not do yet: start fine-tuning, offer the result.
 """
 
 from __future__ import annotations
 
-import functools
-import importlib.metadata
-import inspect
 import json
-import os
-import platform
-import re
+import math
 import shutil
-import tempfile
+import threading
 import time
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+import uuid
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.action.server import ServerGoalHandle
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.serialization import deserialize_message
-from rclpy.subscription import Subscription
 from rclpy.task import Future
 
-from safevla_ros import __version__
 from safevla_ros.action import RecordEpisode
 from safevla_ros.bags import BagError, RawMessage
 from safevla_ros.bags import metadata as keys
-from safevla_ros.bags.definitions import DefinitionError, find_definition
-from safevla_ros.bags.mcap_file import Topic
-from safevla_ros.bags.metadata import Qos
+from safevla_ros.bags.clips import CLIPS, ClipTimes, ClipWindow, Event, clip_name
 from safevla_ros.bags.recorder import Recorder, free_name
-from safevla_ros.bags.writer import MIB, BagWriter, Limits
-from safevla_ros.msg import CostSpecification, CostVector, Episode
+from safevla_ros.bags.retention import Retention, make_room
+from safevla_ros.bags.writer import MIB, Limits
+from safevla_ros.msg import CostSpecification, CostVector, Episode, SafetyEvent
 from safevla_ros.nodes import topics
+from safevla_ros.nodes.bridge.recorded_topics import wanted_topics
+from safevla_ros.nodes.bridge.recording import Recording, distro, machine_facts, usable_directory
+from safevla_ros.nodes.bridge.topic_tap import TopicTap
 from safevla_ros.nodes.lifecycle import ConfigurationError, Diagnostics, GraphNode, spin
-from safevla_ros.nodes.message_types import message_type
-from safevla_ros.robot.profile import Profile
+from safevla_ros.robot.messages import stamp_ns
 
 TRAILING_S = 1.0
 """So long after an episode its last messages are awaited."""
@@ -61,33 +51,10 @@ ORPHANED_S = 5.0
 CLOSING_S = 5.0
 """So long a bag may take to be closed when this process ends."""
 TICK_S = 0.1
-DEPTH = 200
-"""Messages of one topic that may wait for this process, before DDS loses some."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A topic to be recorded. `role`: what it is to the graph or to the robot."""
-
-    role: str
-    topic: str
-    type: str
-    qos: QoSProfile
-
-
-@dataclass(slots=True)
-class Recording:
-    """A bag in the making. `end_s`: when to end it, on the steady clock."""
-
-    name: str
-    writer: BagWriter
-    lost_before: Counter[str]
-    episode_id: str = ""
-    end_s: float | None = None
-    outcome: dict[str, str] = field(default_factory=dict)
-    costs: dict[str, float] = field(default_factory=dict)
-    goal: ServerGoalHandle | None = None
-    done: Future | None = None
+GIB = 1 << 30
+DAY_S = 86400.0
+EVENT_KINDS = ("violation", "intervention", "latch", "reset", "fault", "intruder")
+"""Names of SafetyEvent's constants, as the parameter `clip_on` has them."""
 
 
 class TrainingBridge(GraphNode):
@@ -103,6 +70,25 @@ class TrainingBridge(GraphNode):
         self.declare(
             "queue_mib", 256, "Memory for messages that wait for the disk", lower=1, upper=1 << 16
         )
+        self.declare(
+            "clip_on",
+            "violation,latch,intruder",
+            "Kinds of safety events that become clips, with commas between them; empty: none",
+        )
+        self.declare("clip_before_s", 5.0, "A clip begins so long before its first event", 0, 600)
+        self.declare("clip_after_s", 3.0, "A clip ends so long after its last event", 0, 600)
+        self.declare("clip_longest_s", 60.0, "Longest time from first to last event", 0, 3600)
+        self.declare("memory_mib", 256, "Memory for the seconds before a bag", 1, 1 << 16)
+        self.declare(
+            "retention_gib",
+            0,
+            "Old bags are deleted above this size, clips last; 0: never",
+            0,
+            1 << 20,
+        )
+        self.declare(
+            "retention_days", 0, "Whole bags older than this are deleted; 0: never", 0, 36500
+        )
         self._recordings: list[Recording] = []
         self._last_bag = ""
         self._problem = ""
@@ -110,18 +96,22 @@ class TrainingBridge(GraphNode):
 
     def setup(self) -> None:
         """Subscribe to everything, so that the last second is known when an episode begins."""
-        self._directory = _usable(self.get_parameter("directory").value)
-        self._silent: dict[str, Wanted] = {}
-        self._weaker: dict[str, Subscription] = {}
-        self._lost: Counter[str] = Counter()
-        self._sequences: dict[tuple[str, bytes], int] = {}
-        self._facts: dict[str, str] = {}
+        self._directory = usable_directory(self.get_parameter("directory").value)
+        self._clip_on = self._read_clip_on()
+        self._clip_times = ClipTimes(
+            *(self.get_parameter(f"clip_{name}_s").value for name in ("before", "after", "longest"))
+        )
+        gib, days = (self.get_parameter(f"retention_{unit}").value for unit in ("gib", "days"))
+        self._retention = Retention(gib * GIB if gib else None, days * DAY_S if days else None)
+        self._tidying: threading.Thread | None = None
+        self._facts: dict[str, str] = {keys.SESSION: uuid.uuid4().hex}
+        self._scales: dict[str, float] = {}
         self._episode: Episode | None = None
         self._owner_seen_s = time.monotonic()
-        self._peeks: dict[str, Callable[[bytes], None]] = {}
 
+        tap = self._tap = TopicTap(self, self._take, self._reported)
         wanted = wanted_topics(self.profile)
-        recorded = [made for item in wanted if (made := self._subscribe(item)) is not None]
+        recorded = [made for item in wanted if (made := tap.subscribe(item)) is not None]
         self._roles = {item.role: self.resolve_topic_name(item.topic) for item in wanted}
         self._recorder = Recorder(
             self._directory,
@@ -130,12 +120,16 @@ class TrainingBridge(GraphNode):
                 queue_bytes=self.get_parameter("queue_mib").value * MIB,
                 min_free_bytes=self.get_parameter("min_free_disk_mib").value * MIB,
             ),
-            distro=_distro(),
+            distro=distro(),
+            # A paused clip goes on from this memory.
+            memory_s=self._clip_times.before_s + 1.0,
+            memory_bytes=self.get_parameter("memory_mib").value * MIB,
         )
-        self._peek(topics.EPISODE, Episode, self._on_episode)
-        self._peek(topics.COST_SPECIFICATION, CostSpecification, self._on_specification)
-        self._peek(topics.COST_VECTOR, CostVector, self._on_costs)
-        self._peek("/diagnostics", DiagnosticArray, self._on_diagnostics)
+        tap.peek(topics.EPISODE, Episode, self._on_episode)
+        tap.peek(topics.COST_SPECIFICATION, CostSpecification, self._on_specification)
+        tap.peek(topics.COST_VECTOR, CostVector, self._on_costs)
+        tap.peek(topics.SAFETY_EVENT, SafetyEvent, self._on_event)
+        tap.peek("/diagnostics", DiagnosticArray, self._on_diagnostics)
         self.timer(TICK_S, self._tick)
         self._action = ActionServer(
             self,
@@ -168,8 +162,7 @@ class TrainingBridge(GraphNode):
         """The action server, and what `setup` did not make."""
         self._configured = False
         self._action.destroy()
-        for subscription in self._weaker.values():
-            self.destroy_subscription(subscription)
+        self._tap.destroy()
 
     def on_callback_error(self, where: str, error: Exception) -> bool:
         """One message may be lost; the recording goes on."""
@@ -177,81 +170,24 @@ class TrainingBridge(GraphNode):
         self.get_logger().error(self._problem, throttle_duration_sec=5.0)
         return True
 
+    def _read_clip_on(self) -> frozenset[int]:
+        words = [word.strip() for word in self.get_parameter("clip_on").value.split(",")]
+        for word in filter(None, words):
+            if word not in EVENT_KINDS:
+                raise ConfigurationError(
+                    f"parameter clip_on: expected some of {', '.join(EVENT_KINDS)}, got {word!r}"
+                )
+        return frozenset(getattr(SafetyEvent, word.upper()) for word in filter(None, words))
+
     # Messages.
 
-    def _subscribe(self, wanted: Wanted) -> Topic | None:
-        """Record a topic from now on. None, with one warning, when its type is not known here."""
-        name = self.resolve_topic_name(wanted.topic)
-        try:
-            kind = message_type(wanted.type)
-            definition = find_definition(wanted.type)
-        except (ConfigurationError, DefinitionError) as error:
-            self.get_logger().warning(f"topic {name} is not recorded: {error}")
-            return None
-        self.subscription(kind, wanted.topic, self._taker(name), wanted.qos, raw=True)
-        self._silent[name] = wanted
-        return Topic(name, wanted.type, definition, [_as_recorded(wanted.qos)])
-
-    def _taker(self, topic: str, *, weaker: bool = False) -> Callable[..., None]:
-        """The callback of a subscription to a topic."""
-        callback = functools.partial(self._take, topic, weaker)
-        # Seen as taking message and info, so that rclpy gives both. The events executor hands them
-        # over as one tuple, the other as two arguments; `*arguments` is right for either.
-        callback.__signature__ = _MESSAGE_AND_INFO
-        return callback
-
-    def _take(self, topic: str, weaker: bool, *arguments: Any) -> None:
-        if weaker != (topic in self._weaker):
-            return  # the other subscription hears this as well
-        data, info = arguments if len(arguments) == 2 else arguments[0]
-        self._silent.pop(topic, None)
-        self._count_lost(topic, info)
-        received_ns = info["received_timestamp"] or time.time_ns()
-        published_ns = info["source_timestamp"] or received_ns
-        self._recorder.take(RawMessage(topic, data, received_ns, published_ns))
-        peek = self._peeks.get(topic)
-        if peek is not None:
-            peek(data)
-
-    def _count_lost(self, topic: str, info: dict[str, Any]) -> None:
-        """Gaps in a publisher's own numbers are messages that DDS lost on the way here. Jazzy does
-        not tell which publisher a number belongs to; there nothing is counted."""
-        publisher, number = info.get("publisher_gid"), info["publication_sequence_number"]
-        if publisher is None or number is None:
-            return
-        key = (topic, publisher["data"])
-        last = self._sequences.get(key)
-        self._sequences[key] = number
-        if last is not None and number > last + 1:
-            self._lost[topic] += number - last - 1
-
-    def _adapt(self) -> None:
-        """Where nothing was heard because a publisher offers less than was asked for, ask for less:
-        a recorder takes what there is. (`safevla up --check` says what is not as it should be.)
-
-        The first subscription stays, unheard: the events executor does not survive that one is
-        destroyed while something happens to it."""
-        for name, wanted in list(self._silent.items()):
-            offered = [info.qos_profile for info in self.get_publishers_info_by_topic(name)]
-            if not offered:
-                continue
-            del self._silent[name]
-            qos = _weakest(wanted.qos, offered)
-            if qos is not None:
-                callback = self._reported(self._taker(name, weaker=True), f"callback of {name}")
-                self._weaker[name] = self.create_subscription(
-                    message_type(wanted.type), name, callback, qos, raw=True
-                )
-                self.get_logger().warning(f"topic {name} is offered with less than expected QoS")
-
-    def _peek(self, topic: str, kind: type, take: Callable[[Any], None]) -> None:
-        """Have the decoded messages of a recorded topic given to `take` as well."""
-        name = self.resolve_topic_name(topic)
-        self._peeks[name] = lambda data: take(deserialize_message(data, kind))
+    def _take(self, message: RawMessage) -> None:
+        self._recorder.take(message)
 
     def _on_specification(self, message: CostSpecification) -> None:
         self._facts[keys.SPECIFICATION] = message.name
         self._facts[keys.SPECIFICATION_HASH] = message.hash
+        self._scales = {term.name: term.scale for term in message.terms}
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         """A simulated robot says there which scenario it runs."""
@@ -263,7 +199,9 @@ class TrainingBridge(GraphNode):
     def _on_costs(self, message: CostVector) -> None:
         for recording in self._recordings:
             if recording.episode_id in ("", message.episode_id):
-                recording.costs |= {term.name: term.cumulative for term in message.terms}
+                recording.charge(message.step, message.terms, self._scales)
+        if any(term.cost > 0.0 for term in message.terms):
+            self._open_clip(time.monotonic())  # a violation that goes on is told at its onset only
 
     def _on_episode(self, message: Episode) -> None:
         self._episode = message
@@ -295,13 +233,7 @@ class TrainingBridge(GraphNode):
             if earlier.episode_id:
                 self._end(earlier)
         self._problem = ""
-        provenance = self._provenance() | {
-            keys.EPISODE_ID: episode.id,
-            keys.INSTRUCTION: episode.instruction,
-            keys.TASK: episode.task,
-            keys.POLICY_ID: episode.policy_id,
-            keys.POLICY_SHA256: episode.policy_sha256,
-        }
+        provenance = self._provenance("episode") | _about(episode)
         name = free_name(self._directory, episode.id)
         try:
             writer = self._recorder.begin(name, provenance)
@@ -310,23 +242,60 @@ class TrainingBridge(GraphNode):
             self.get_logger().error(f"episode {episode.id} is not recorded: {error}")
             return
         self._owner_seen_s = time.monotonic()
-        self._recordings.append(Recording(name, writer, self._lost.copy(), episode_id=episode.id))
+        self._recordings.append(
+            Recording(name, writer, self._tap.lost.copy(), episode_id=episode.id)
+        )
         self.get_logger().info(f"records episode {episode.id} into {writer.folder}")
 
-    def _provenance(self) -> dict[str, str]:
+    def _provenance(self, kind: str) -> dict[str, str]:
         """What is known of any recording that begins now."""
-        machine = {
-            "cores": os.cpu_count(),
-            "python": platform.python_version(),
-            "distro": _distro(),
-        }
         return {
+            keys.KIND: kind,
             keys.ROBOT: self.profile.name,
-            keys.SOFTWARE_VERSION: __version__,
-            keys.MACHINE: json.dumps(machine),
             keys.TOPICS: json.dumps(self._roles),
+            **machine_facts(),
             **self._facts,
         }
+
+    # Clips.
+
+    def _on_event(self, message: SafetyEvent) -> None:
+        if not self.active or message.kind not in self._clip_on:
+            return
+        now_s = time.monotonic()
+        event = _event(message)
+        clip = self._open_clip(now_s)
+        if clip is not None:
+            clip.events.append(event)
+            return
+        self._begin_clip(event, message.episode_id, now_s)
+
+    def _open_clip(self, now_s: float) -> Recording | None:
+        """The clip that what happens now belongs to, which goes on therefore. None: there is none."""
+        for clip in self._recordings:
+            if clip.window is None or clip.writer.ended:
+                continue
+            if clip.window.takes(now_s) and self._recorder.resume(clip.writer):
+                clip.window.extend(now_s)
+                return clip
+            self._end(clip)  # long enough, or what lies between is forgotten
+        return None
+
+    def _begin_clip(self, event: Event, episode_id: str, now_s: float) -> None:
+        provenance = self._provenance("clip")
+        if self._episode is not None and self._episode.id == episode_id:
+            provenance |= _about(self._episode)
+        name = free_name(self._directory / CLIPS, clip_name(episode_id, event))
+        try:
+            writer = self._recorder.begin(f"{CLIPS}/{name}", provenance, self._clip_times.before_s)
+        except BagError as error:
+            self._problem = str(error)
+            self.get_logger().error(f"no clip of {event.detail!r}: {error}")
+            return
+        window = ClipWindow(self._clip_times, now_s)
+        self._recordings.append(
+            Recording(name, writer, self._tap.lost.copy(), window=window, events=[event])
+        )
 
     # Demonstrations.
 
@@ -342,13 +311,13 @@ class TrainingBridge(GraphNode):
                     f"name: expected a new folder in {self._directory}, of letters, digits and "
                     f"._-, got {name!r}"
                 )
-            writer = self._recorder.begin(name, self._provenance())
+            writer = self._recorder.begin(name, self._provenance("demonstration"))
         except BagError as error:
             result.message = str(error)
             self.get_logger().error(f"record_episode: {error}")
             goal.abort()
             return result
-        recording = Recording(name, writer, self._lost.copy(), goal=goal, done=Future())
+        recording = Recording(name, writer, self._tap.lost.copy(), goal=goal, done=Future())
         if goal.request.duration_s > 0.0:
             recording.end_s = time.monotonic() + goal.request.duration_s
         self._recordings.append(recording)
@@ -380,16 +349,19 @@ class TrainingBridge(GraphNode):
         for recording in self._recordings:
             cancelled = recording.goal is not None and recording.goal.is_cancel_requested
             due = recording.end_s is not None and now_s >= recording.end_s
+            if (window := recording.window) is not None:
+                due = now_s >= window.ends_s
+                if now_s >= window.pauses_s:
+                    self._recorder.pause(recording.writer)
             if cancelled or due or (recording.goal is not None and recording.writer.closed):
                 self._end(recording)
         self._finish_closed()
 
     def _end(self, recording: Recording) -> None:
         """Let a bag be closed; `_finish_closed` sees to the rest. A second call does nothing."""
-        provenance = self._facts | recording.outcome
-        provenance[keys.COSTS] = json.dumps(recording.costs)
-        if self._sequences:
-            provenance[keys.LOST] = json.dumps(self._lost - recording.lost_before)
+        provenance = self._facts | recording.conclusion()
+        if self._tap.counts_lost:
+            provenance[keys.LOST] = json.dumps(self._tap.lost - recording.lost_before)
         self._recorder.end(recording.writer, provenance)
 
     def _finish_closed(self) -> None:
@@ -407,12 +379,31 @@ class TrainingBridge(GraphNode):
             )
             if recording.done is not None:
                 recording.done.set_result(None)
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Delete what is too old or too much, in a thread of its own: a disk may be slow at it."""
+        if not self._retention or (self._tidying is not None and self._tidying.is_alive()):
+            return
+        spare = [recording.writer.folder for recording in self._recordings]
+        log = self.get_logger()
+        self._tidying = threading.Thread(
+            target=make_room,
+            args=(self._directory, self._retention),
+            kwargs={
+                "spare": spare,
+                "tell": lambda folder, why: log.warning(f"retention: {folder}: {why}"),
+            },
+            name="retention",
+            daemon=True,
+        )
+        self._tidying.start()
 
     def report(self) -> None:
         """How the recording goes. Once a second is also often enough for what follows others."""
         if not self._configured:
             return
-        self._adapt()
+        self._tap.adapt()
         self._leave_orphan()
         progress = [recording.writer.progress for recording in self._recordings]
         free_mib = shutil.disk_usage(self._directory).free // MIB
@@ -423,7 +414,7 @@ class TrainingBridge(GraphNode):
             "messages": sum(p.messages for p in progress),
             "bytes": sum(p.bytes for p in progress),
             "dropped": dropped,
-            "lost_by_dds": self._lost.total(),
+            "lost_by_dds": self._tap.lost.total(),
             "free_disk_mib": free_mib,
             "last_bag": self._last_bag,
         }
@@ -458,122 +449,39 @@ class TrainingBridge(GraphNode):
                 }
 
 
-_MESSAGE_AND_INFO = inspect.Signature(
-    [inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY) for name in ("message", "info")]
-)
-
-
-def wanted_topics(profile: Profile) -> list[Wanted]:
-    """Every topic of the graph and of the robot, each once; roles of the robot's are `kind.name`."""
-    reliable, latched = topics.reliable(DEPTH), topics.latched()
-    latched.depth = DEPTH
-    own = "safevla_ros/msg/"
-    wanted = [
-        Wanted("episode", topics.EPISODE, own + "Episode", latched),
-        Wanted("cost_specification", topics.COST_SPECIFICATION, own + "CostSpecification", latched),
-        Wanted("safety_status", topics.SAFETY_STATUS, own + "SafetyStatus", latched),
-        Wanted("observation", topics.OBSERVATION, own + "Observation", reliable),
-        Wanted("action_chunk", topics.ACTION_CHUNK, own + "ActionChunk", reliable),
-        Wanted("gated_action", topics.GATED_ACTION, own + "GatedAction", reliable),
-        Wanted("cost_vector", topics.COST_VECTOR, own + "CostVector", reliable),
-        Wanted("safety_event", topics.SAFETY_EVENT, own + "SafetyEvent", reliable),
-        Wanted("monitor_heartbeat", topics.MONITOR_HEARTBEAT, own + "Heartbeat", reliable),
-        Wanted("watchdog_heartbeat", topics.WATCHDOG_HEARTBEAT, own + "Heartbeat", reliable),
-        Wanted("markers", topics.MARKERS, "visualization_msgs/msg/MarkerArray", reliable),
-        Wanted("robot_description", "robot_description", "std_msgs/msg/String", latched),
-        Wanted("diagnostics", "/diagnostics", "diagnostic_msgs/msg/DiagnosticArray", reliable),
-        Wanted("rosout", "/rosout", "rcl_interfaces/msg/Log", reliable),
-        Wanted("clock", "/clock", "rosgraph_msgs/msg/Clock", _sensor(is_reliable=False)),
-    ]
-    for name, signal in profile.signals.present().items():
-        qos = _sensor(is_reliable=signal.reliable)
-        wanted.append(Wanted(f"signals.{name}", signal.topic, signal.type, qos))
-    for camera in profile.cameras:
-        qos = _sensor(is_reliable=camera.reliable)
-        wanted.append(Wanted(f"cameras.{camera.name}", camera.topic, camera.type, qos))
-        if camera.info_topic is not None:
-            info = "sensor_msgs/msg/CameraInfo"
-            wanted.append(Wanted(f"camera_infos.{camera.name}", camera.info_topic, info, qos))
-    wanted += [
-        Wanted(f"sources.{source.name}", source.topic, source.type, reliable)
-        for source in profile.sources
-    ]
-    wanted += [
-        Wanted(f"outputs.{topic}", topic, kind, reliable)
-        for topic, kind in profile.outputs.final_topics().items()
-    ]
-    if profile.estop is not None:
-        wanted.append(Wanted("estop", profile.estop.topic, "std_msgs/msg/Bool", reliable))
-    if profile.outcome_topic is not None:
-        wanted.append(Wanted("outcome", profile.outcome_topic, own + "TaskOutcome", reliable))
-    return list({item.topic: item for item in reversed(wanted)}.values())[::-1]
-
-
-def _sensor(*, is_reliable: bool) -> QoSProfile:
-    return topics.sensor(is_reliable=is_reliable, depth=DEPTH)
-
-
-def _weakest(asked: QoSProfile, offered: list[QoSProfile]) -> QoSProfile | None:
-    """What to ask for so that every publisher is heard; None: what was asked for is right."""
-    reliable = all(qos.reliability == ReliabilityPolicy.RELIABLE for qos in offered)
-    latched = all(qos.durability == DurabilityPolicy.TRANSIENT_LOCAL for qos in offered)
-    asked_latched = asked.durability == DurabilityPolicy.TRANSIENT_LOCAL
-    asked_reliable = asked.reliability == ReliabilityPolicy.RELIABLE
-    if (reliable or not asked_reliable) and (latched or not asked_latched):
-        return None
-    weakest = _sensor(is_reliable=reliable and asked_reliable)
-    if latched and asked_latched:
-        weakest.durability = DurabilityPolicy.TRANSIENT_LOCAL
-    return weakest
-
-
-def _as_recorded(qos: QoSProfile) -> Qos:
-    """QoS in rosbag2's words."""
-    return Qos(
-        reliability="best_effort"
-        if qos.reliability == ReliabilityPolicy.BEST_EFFORT
-        else "reliable",
-        durability="transient_local"
-        if qos.durability == DurabilityPolicy.TRANSIENT_LOCAL
-        else "volatile",
-        depth=qos.depth,
-    )
-
-
-@functools.cache
-def _distro() -> str:
-    """Name of the ROS 2 distribution: a sourced one, or the one whose wheels are installed."""
-    wheels = (
-        re.fullmatch(r"ros-(\w+)-rclpy", distribution.name or "")
-        for distribution in importlib.metadata.distributions()
-    )
-    return os.environ.get("ROS_DISTRO") or next((match[1] for match in wheels if match), "")
-
-
 def _outcome_name(value: int) -> str:
     names = ("UNKNOWN", "SUCCESS", "FAILURE", "ABORTED")
     return next((name for name in names if getattr(Episode, name) == value), "UNKNOWN")
 
 
-def _usable(directory: str) -> Path:
-    """The recording directory, made and tried. Raises ConfigurationError."""
-    if not directory:
-        raise ConfigurationError("parameter directory: expected a folder to record into")
-    path = Path(directory).absolute()
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            pass
-    except OSError as error:
-        raise ConfigurationError(
-            f"parameter directory: {path}: expected a folder that can be written: {error.strerror}"
-        ) from error
-    return path
+def _about(episode: Episode) -> dict[str, str]:
+    """An episode's part of the provenance."""
+    return {
+        keys.EPISODE_ID: episode.id,
+        keys.INSTRUCTION: episode.instruction,
+        keys.TASK: episode.task,
+        keys.POLICY_ID: episode.policy_id,
+        keys.POLICY_SHA256: episode.policy_sha256,
+    }
+
+
+def _event(message: SafetyEvent) -> Event:
+    kinds = {getattr(SafetyEvent, kind.upper()): kind for kind in EVENT_KINDS}
+    return Event(
+        stamp_ns=stamp_ns(message.header.stamp),
+        kind=kinds.get(message.kind, str(message.kind)),
+        step=message.step,
+        term=message.term,
+        cause=message.cause,
+        detail=message.detail,
+        cost=None if math.isnan(message.cost) else message.cost,
+        margin=None if math.isnan(message.margin) else message.margin,
+    )
 
 
 def main(args: list[str] | None = None) -> int:
     """Entry point of the process."""
-    return spin(TrainingBridge, executor="events", args=args)
+    return spin(TrainingBridge, args)
 
 
 if __name__ == "__main__":

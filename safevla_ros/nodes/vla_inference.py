@@ -1,11 +1,12 @@
 """Runs a policy: the action RunPolicy is one episode of it, from an instruction to a verdict.
 
 The node loads the policy when it is configured and refuses to be configured with one that cannot
-run. An episode runs in a thread of its own (episode_run.py), so that the executor stays free: the
-clock, cancellation and observations are never held up by an inference.
+run. An episode runs in a thread of its own (inference/episode_run.py), so that the executor stays
+free: the clock, cancellation and observations are never held up by an inference.
 
 One episode at a time: a second goal is refused, with the reason in the log and on /diagnostics
-(the action protocol has no room for one). LoadPolicy replaces the policy from the next episode on;
+(the action protocol has no room for one), or, with `second_goal: preempt`, ends the running episode
+and then begins. LoadPolicy replaces the policy from the next episode on;
 one that cannot be loaded leaves the present one in place.
 
 The scripted policies use the simulator's truth: scene objects and localisation, which only they
@@ -19,7 +20,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import numpy as np
 from geometry_msgs.msg import PoseWithCovarianceStamped
@@ -35,18 +36,18 @@ from safevla_ros.msg import (
     CostSpecification,
     CostVector,
     Episode,
-    LatencyTrace,
     Observation,
     SafetyStatus,
     SceneObjects,
     TaskOutcome,
 )
 from safevla_ros.nodes import topics
-from safevla_ros.nodes.episode_run import EpisodeOver, EpisodeRun, Limits, Outputs
-from safevla_ros.nodes.inbox import Inbox
+from safevla_ros.nodes.inference.episode_messages import EpisodeOver, Outputs, Progress
+from safevla_ros.nodes.inference.episode_run import EpisodeRun, Limits
+from safevla_ros.nodes.inference.inbox import Inbox
 from safevla_ros.nodes.lifecycle import ConfigurationError, Diagnostics, GraphNode, spin
 from safevla_ros.policy.interface import Instruction, Policy, PolicyError
-from safevla_ros.policy.load import load_policy
+from safevla_ros.policy.load import Runtime, load_policy
 from safevla_ros.robot.messages import (
     MessageError,
     localisation_from,
@@ -61,8 +62,13 @@ T = TypeVar("T")
 
 SCRIPTED = "scripted-"
 STYLES = ("careful", "hurried")
-LATENCY_WINDOW = 500
-"""Steps that latency percentiles on /diagnostics are taken over."""
+RUNTIMES = get_args(Runtime)
+SECOND_GOAL = ("refuse", "preempt")
+MEASURED = ("camera_to_candidate_ms", "inference_ms", "observation_age_ms")
+"""What /diagnostics gives percentiles of: from camera to candidate and of inference by the wall
+clock, and how old an observation was when inference began, in ROS time."""
+MEASURED_STEPS = 500
+"""Steps that the percentiles are taken over."""
 
 
 class VlaInference(GraphNode):
@@ -80,17 +86,38 @@ class VlaInference(GraphNode):
         self._silence_s = self.declare(
             "observation_timeout_s", 3.0, "Silence of the cameras that ends an episode", 0.1, 600.0
         )
+        self._chunk_age_s = self.declare(
+            "chunk_age_max_s",
+            5.0,
+            "A chunk known this long after its observation is dropped and made anew",
+            0.01,
+            600.0,
+        )
+        self._runtime = self.declare(
+            "runtime", "onnx", f"What executes a policy folder: {' or '.join(RUNTIMES)}"
+        )
+        self._second_goal = self.declare(
+            "second_goal", "refuse", f"A goal while an episode runs: {' or '.join(SECOND_GOAL)}"
+        )
         self._run: EpisodeRun | None = None
         self._thread: threading.Thread | None = None
         self._action: ActionServer | None = None
 
     def setup(self) -> None:
         """Load the policy, then offer to run it."""
+        for parameter, value, choices in (
+            ("runtime", self._runtime, RUNTIMES),
+            ("second_goal", self._second_goal, SECOND_GOAL),
+        ):
+            if value not in choices:
+                raise ConfigurationError(
+                    f"{parameter}: expected one of {', '.join(choices)}, got {value!r}"
+                )
         self._inbox = Inbox(self.now_ns)
         self._hears_truth = False
         self._loading = False
         try:
-            self._adopt(find_policy(self._policy_name, self.profile, self._scenario, self._seed))
+            self._adopt(self._find(self._policy_name))
         except PolicyError as error:
             raise ConfigurationError(str(error)) from error
         sources = [s for s in self.profile.sources if s.type.endswith("/CandidateCommand")]
@@ -100,8 +127,9 @@ class VlaInference(GraphNode):
                 "safevla_ros/msg/CandidateCommand for the policy"
             )
         self._source = sources[0]
-        self._camera_ms: deque[float] = deque(maxlen=LATENCY_WINDOW)
-        self._inference_ms: deque[float] = deque(maxlen=LATENCY_WINDOW)
+        self._measured: dict[str, deque[float]] = {
+            name: deque(maxlen=MEASURED_STEPS) for name in MEASURED
+        }
         self._episodes = self.publisher(Episode, topics.EPISODE, topics.latched())
         self._chunks = self.publisher(ActionChunk, topics.ACTION_CHUNK, topics.reliable())
         self._candidates = self.publisher(CandidateCommand, self._source.topic, topics.reliable())
@@ -139,8 +167,17 @@ class VlaInference(GraphNode):
         if self.profile.outcome_topic is not None:
             self.subscription(TaskOutcome, self.profile.outcome_topic, self._on_verdict, reliable)
 
+    def _find(self, name: str) -> Policy:
+        return find_policy(name, self.profile, self._scenario, self._seed, self._runtime)
+
     def _adopt(self, policy: Policy) -> None:
         """Use a policy from the next episode on. Raises PolicyError, and keeps the one before."""
+        step_s = policy.description.step_s
+        if step_s not in (0.0, self.profile.step_s):
+            raise PolicyError(
+                f"policy {policy.description.id!r}: its steps take {step_s:g} s, those of robot "
+                f"{self.profile.name!r} {self.profile.step_s:g} s"
+            )
         if policy.description.privileged and not self._hears_truth:
             self._listen_to_truth(policy)
         self._policy = policy
@@ -196,7 +233,7 @@ class VlaInference(GraphNode):
         refusal = ""
         if not self.active:
             refusal = "the node is not active"
-        elif self._run is not None:
+        elif self._run is not None and self._second_goal == "refuse":
             refusal = f"episode {self._run.episode_id} is running"
         elif not goal.instruction.strip():
             refusal = "instruction: expected a text"
@@ -214,30 +251,39 @@ class VlaInference(GraphNode):
 
     async def _execute(self, handle: Any) -> RunPolicy.Result:
         goal = handle.request
-        if self._run is not None:  # two goals at once
-            handle.abort()
-            return RunPolicy.Result(reason=f"episode {self._run.episode_id} is running")
+        while self._run is not None:
+            if self._second_goal == "refuse":  # two goals at once
+                handle.abort()
+                return RunPolicy.Result(reason=f"episode {self._run.episode_id} is running")
+            self._inbox.put(preempted=True)
+            await self._over
+        if handle.is_cancel_requested:
+            handle.canceled()
+            return RunPolicy.Result(reason="cancelled before it began")
         instruction = Instruction(
             goal.instruction, goal.task, goal.target_class, tuple(goal.target_ids)
         )
-        self._inbox.put(cancelled=False, stopping=False, verdict=None, remaining={})
+        self._inbox.put(
+            cancelled=False, preempted=False, stopping=False, verdict=None, remaining={}
+        )
         run = self._run = EpisodeRun(
             episode_id=f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}",
             instruction=instruction,
             policy=self._policy,
             profile=self.profile,
             inbox=self._inbox,
-            limits=Limits(goal.max_steps, goal.time_limit_s, self._silence_s),
+            limits=Limits(goal.max_steps, goal.time_limit_s, self._silence_s, self._chunk_age_s),
             outputs=Outputs(
                 episode=self._episodes.publish,
                 chunk=self._chunks.publish,
                 candidate=self._candidates.publish,
-                progress=lambda step, phase, trace: self._progress(handle, step, phase, trace),
+                progress=lambda progress: self._progress(handle, progress),
             ),
             source=self._source.name,
         )
         self.get_logger().info(f"episode {run.episode_id}: {instruction.text!r}")
         finished: Future = Future(executor=self.executor)
+        self._over: Future = Future(executor=self.executor)
 
         def run_episode() -> None:
             try:
@@ -251,6 +297,7 @@ class VlaInference(GraphNode):
             over: EpisodeOver = await finished
         finally:
             self._run = None
+            self._over.set_result(None)
         self.get_logger().info(f"episode {run.episode_id}: {over.outcome}: {over.reason}")
         if over.cancelled:
             handle.canceled()
@@ -266,17 +313,23 @@ class VlaInference(GraphNode):
             duration_s=run.duration_s,
         )
 
-    def _progress(self, handle: Any, step: int, phase: str, trace: LatencyTrace) -> None:
+    def _progress(self, handle: Any, progress: Progress) -> None:
         """A step was sent (called from the episode's thread)."""
+        trace, values = progress.trace, self.diagnostics.values
         inference_ms = _between_ms(trace.inference_start, trace.inference_end)
-        feedback = RunPolicy.Feedback(step=step, phase=phase, inference_ms=inference_ms)
-        self.diagnostics.values["phase"] = phase
-        self._inference_ms.append(inference_ms)
+        feedback = RunPolicy.Feedback(
+            step=progress.step, phase=progress.phase, inference_ms=inference_ms
+        )
+        values["phase"] = progress.phase
+        values["queue_depth"] = progress.queue_depth
+        self._measured["inference_ms"].append(inference_ms)
+        self._measured["observation_age_ms"].append(progress.observation_age_s * 1e3)
         if stamp_ns(trace.camera):
             feedback.camera_to_candidate_ms = _between_ms(trace.camera, trace.candidate)
-            self._camera_ms.append(feedback.camera_to_candidate_ms)
+            self._measured["camera_to_candidate_ms"].append(feedback.camera_to_candidate_ms)
         if self._run is not None:
             feedback.episode_id = self._run.episode_id
+            values["dropped_chunks"] = self._run.dropped_chunks
         handle.publish_feedback(feedback)
 
     # The policy.
@@ -293,9 +346,7 @@ class VlaInference(GraphNode):
 
         def load() -> None:
             try:
-                loaded.set_result(
-                    find_policy(request.policy, self.profile, self._scenario, self._seed)
-                )
+                loaded.set_result(self._find(request.policy))
             except Exception as error:  # a file may fail in any way; the caller is told
                 loaded.set_result(error)
 
@@ -321,11 +372,15 @@ class VlaInference(GraphNode):
 
     def _on_observation(self, message: Observation) -> None:
         description = (self._run.policy if self._run else self._policy).description
-        frozen = [n for n, bad in zip(message.camera_names, message.frozen, strict=False) if bad]
+        names = message.camera_names
+        frozen = [name for name, bad in zip(names, message.frozen, strict=False) if bad]
+        late = [name for name, bad in zip(names, message.late, strict=False) if bad]
         size = (description.image_height, description.image_width)
         sizes = {(image.height, image.width) for image in message.images}
         if frozen:
             self._inbox.put(unusable=f"frozen camera: {', '.join(frozen)}")
+        elif late:
+            self._inbox.put(unusable=f"late frames of camera: {', '.join(late)}")
         elif not description.privileged and size != (0, 0) and sizes != {size}:
             self._inbox.put(
                 unusable=f"policy {description.id!r} takes images of {size[0]}x{size[1]} (height x "
@@ -371,10 +426,7 @@ class VlaInference(GraphNode):
         values = self.diagnostics.values
         values["policy"] = self._policy.description.id
         values["episode"] = self._run.episode_id if self._run else "none"
-        for name, samples in (
-            ("camera_to_candidate_ms", self._camera_ms),
-            ("inference_ms", self._inference_ms),
-        ):
+        for name, samples in self._measured.items():
             if samples:
                 # A copy: the episode's thread appends to it.
                 for percentile, value in zip(
@@ -387,7 +439,9 @@ class VlaInference(GraphNode):
             self.diagnostics.set_status(Diagnostics.OK, "running" if self._run else "ready")
 
 
-def find_policy(name: str, profile: Profile, scenario: str, seed: int) -> Policy:
+def find_policy(
+    name: str, profile: Profile, scenario: str, seed: int, runtime: Runtime = "onnx"
+) -> Policy:
     """A policy by name, scripted ones included; an empty name is the scenario's own policy.
 
     Raises PolicyError with one sentence. This is the only place where policies may know the
@@ -403,7 +457,7 @@ def find_policy(name: str, profile: Profile, scenario: str, seed: int) -> Policy
         known = ", ".join(SCRIPTED + style for style in STYLES)
         raise PolicyError(f"policy {name!r}: expected one of {known}")
     if name and not name.startswith(SCRIPTED):
-        return load_policy(name, profile.roles, seed)
+        return load_policy(name, profile.roles, seed, runtime)
 
     from safevla_ros.simulation.expert import ScriptedExpert
     from safevla_ros.simulation.scenario import ScenarioError, load_scenario
@@ -413,7 +467,7 @@ def find_policy(name: str, profile: Profile, scenario: str, seed: int) -> Policy
     except ScenarioError as error:
         raise PolicyError(str(error)) from error
     if not name:
-        return find_policy(loaded.policy or "scripted-careful", profile, scenario, seed)
+        return find_policy(loaded.policy or "scripted-careful", profile, scenario, seed, runtime)
     return ScriptedExpert(loaded, "hurried" if name.endswith("hurried") else "careful")
 
 
@@ -424,7 +478,7 @@ def _between_ms(start: Any, end: Any) -> float:
 
 def main(args: list[str] | None = None) -> int:
     """Entry point of the process."""
-    return spin(VlaInference, "events", args)
+    return spin(VlaInference, args)
 
 
 if __name__ == "__main__":

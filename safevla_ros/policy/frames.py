@@ -18,6 +18,10 @@ from numpy.typing import NDArray
 T = TypeVar("T")
 
 
+RESTART_NS = 500_000_000
+"""A stamp that lies this far behind the newest one is of a clock that was set back."""
+
+
 class FramePairer(Generic[T]):
     """Picks one frame of every camera such that their stamps differ by at most the tolerance.
 
@@ -31,16 +35,23 @@ class FramePairer(Generic[T]):
             name: deque(maxlen=depth) for name in cameras
         }
         self._tolerance_ns = tolerance_ns
+        self._newest_ns = dict.fromkeys(cameras, -1)
+        self.late = dict.fromkeys(cameras, 0)
 
     def add(self, camera: str, stamp_ns: int, frame: T) -> dict[str, tuple[int, T]] | None:
         """Take a frame; return (stamp [ns], frame) by camera if it completes a set.
 
-        A stamp that is not newer than the camera's last one starts that camera anew: the driver
-        or the clock was restarted.
+        A frame that is not newer than the camera's newest one is late, and dropped. If it is older
+        by more than RESTART_NS it starts that camera anew: driver or clock were restarted.
         """
         frames = self._frames[camera]
-        if frames and stamp_ns <= frames[-1][0]:
+        behind_ns = self._newest_ns[camera] - stamp_ns
+        if 0 <= behind_ns < RESTART_NS:
+            self.late[camera] += 1
+            return None
+        if behind_ns >= RESTART_NS:
             frames.clear()
+        self._newest_ns[camera] = stamp_ns
         frames.append((stamp_ns, frame))
         chosen = {
             name: min(kept, key=lambda item: abs(item[0] - stamp_ns))
@@ -112,6 +123,30 @@ class Resize:
         left, top, width, height = self.crop()
         sx, sy = self.width / width, self.height / height
         return fx * sx, fy * sy, (cx - left + 0.5) * sx - 0.5, (cy - top + 0.5) * sy - 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Turns an image clockwise by `degrees`, a multiple of 90. Sizes are the source's, in pixels."""
+
+    degrees: int
+
+    def image(self, source: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """(height, width, 3) to (width, height, 3) for 90 and 270 degrees; shares its memory."""
+        return np.rot90(source, k=-self.degrees // 90)
+
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) of the result."""
+        return (width, height) if self.degrees % 180 else (height, width)
+
+    def intrinsics(
+        self, fx: float, fy: float, cx: float, cy: float, height: int, width: int
+    ) -> tuple[float, float, float, float]:
+        """Focal lengths and principal point [px] of the result, as in Resize."""
+        for _ in range(self.degrees // 90):
+            fx, fy, cx, cy = fy, fx, height - 1 - cy, cx
+            height, width = width, height
+        return fx, fy, cx, cy
 
 
 def to_rgb(

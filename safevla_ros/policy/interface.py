@@ -72,7 +72,8 @@ class ActionChunk:
 
 @dataclass(frozen=True, slots=True)
 class PolicyDescription:
-    """What a runner must know of a policy before it runs it."""
+    """What a runner must know of a policy before it runs it. `step_s`: duration of a step that it
+    was trained with; 0: any."""
 
     id: str
     representation: Representation
@@ -80,6 +81,7 @@ class PolicyDescription:
     image_width: int
     privileged: bool = False
     sha256: str = ""
+    step_s: float = 0.0
 
 
 @runtime_checkable

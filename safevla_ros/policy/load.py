@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 from safevla_ros.paths import share_directory
 from safevla_ros.policy.baselines import DoNothingPolicy, RandomPolicy
 from safevla_ros.policy.interface import Policy, PolicyError
 from safevla_ros.robot.profile import Roles
+
+Runtime = Literal["onnx", "torch"]
+"""What executes a policy folder."""
 
 BUILT_IN: dict[str, Callable[[int], Policy]] = {
     "random": RandomPolicy,
@@ -20,23 +24,31 @@ BUILT_IN: dict[str, Callable[[int], Policy]] = {
 }
 
 
-def load_policy(name_or_folder: str, roles: Roles, seed: int = 0) -> Policy:
+def load_policy(
+    name_or_folder: str, roles: Roles, seed: int = 0, runtime: Runtime = "onnx"
+) -> Policy:
     """A built-in policy, one shipped under policies/ by name, or a policy folder by path.
 
-    `roles` map the policy's joints to the robot's; `seed` is that of every random choice. Raises
-    PolicyError with one sentence.
+    `roles` map the policy's joints to the robot's; `seed` is that of every random choice;
+    `runtime` executes what is in the folder. Raises PolicyError with one sentence.
     """
     if name_or_folder in BUILT_IN:
         return BUILT_IN[name_or_folder](seed)
     folder = policy_folder(name_or_folder)
     try:
+        if runtime == "torch":
+            from safevla_ros.policy.vla.torch_policy import TorchPolicy
+
+            return TorchPolicy(folder, roles, seed)
         from safevla_ros.policy.onnx_runtime import OnnxPolicy
+
+        return OnnxPolicy(folder, roles, seed)
     except ImportError as error:
+        extra = "train" if runtime == "torch" else "policy"
         raise PolicyError(
-            f"policy {name_or_folder!r}: needs onnxruntime, which is not installed "
-            "(pip install safevla-ros[policy])"
+            f"policy {name_or_folder!r}: needs {error.name}, which is not installed "
+            f"(pip install safevla-ros[{extra}])"
         ) from error
-    return OnnxPolicy(folder, roles, seed)
 
 
 def policy_folder(name_or_folder: str) -> Path:

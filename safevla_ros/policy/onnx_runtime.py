@@ -7,15 +7,15 @@ the simulator share the machine, and at batch size 1 a second thread costs more 
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from safevla_ros.policy.description import Column, PolicyFile, read_description
+from safevla_ros.policy.description import ChunkPolicyFile, PolicyFile, read_description
+from safevla_ros.policy.features import ActionColumn
 from safevla_ros.policy.interface import (
     ActionChunk,
     Instruction,
@@ -23,16 +23,12 @@ from safevla_ros.policy.interface import (
     PolicyDescription,
     PolicyError,
 )
-from safevla_ros.robot.action_codec import ACTIONS
-from safevla_ros.robot.geometry import compose, inverse, yaw_of
+from safevla_ros.policy.selection import select
+from safevla_ros.policy.vla.processor import NO_TOKEN, Processor, input_shapes
 from safevla_ros.robot.profile import Roles
-from safevla_ros.robot.state import Odometry, Pose
 
 PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider")
 """In order of preference."""
-
-NO_TOKEN = len(ACTIONS)
-"""`previous_token` before the first step of an episode."""
 
 
 class OnnxPolicy:
@@ -48,7 +44,7 @@ class OnnxPolicy:
         self._path = folder / self._file.file
         self._roles = roles
         self._rng = np.random.default_rng(seed)
-        self._session = _open_session(self._path, self._file.sha256)
+        self._session = open_session(self._path, self._file.sha256)
         self._check_graph()
         self.description = PolicyDescription(
             id=self._file.id,
@@ -56,10 +52,12 @@ class OnnxPolicy:
             image_height=self._file.image_height,
             image_width=self._file.image_width,
             sha256=self._file.sha256,
+            step_s=self._file.step_s if isinstance(self._file, ChunkPolicyFile) else 0.0,
         )
+        self._processor = Processor(self._file.features(), roles)
         self._previous_token = NO_TOKEN
-        self._origin: Pose | None = None
-        self._logits(self._empty_inputs())
+        self._state = self._no_memory()
+        self._run(self._empty_inputs())
 
     @property
     def providers(self) -> tuple[str, ...]:
@@ -67,41 +65,28 @@ class OnnxPolicy:
         return tuple(self._session.get_providers())
 
     def reset(self, instruction: Instruction) -> None:
-        """Forget the last episode. The instruction does not enter the graph (see description.py)."""
+        """Forget the last episode."""
+        self._processor.reset(instruction)
         self._previous_token = NO_TOKEN
-        self._origin = None
+        self._state = self._no_memory()
 
     def act(self, observation: Observation) -> ActionChunk:
-        """The next tokens with their log-probabilities. Raises PolicyError on unusable input."""
-        logits = self._logits(self._inputs(observation))
-        log_p = logits - _log_sum_exp(logits)
-        if self._file.selection == "argmax":
-            tokens = [int(token) for token in np.argmax(log_p, axis=1)]
-        else:
-            noise = self._rng.gumbel(size=log_p.shape)
-            tokens = [int(token) for token in np.argmax(log_p + noise, axis=1)]
+        """The next actions; tokens with their log-probabilities. Raises PolicyError on unusable input."""
+        arrays = self._processor(observation, self._previous_token)
+        names = self._file.inputs.by_key()
+        inputs = {name: arrays[key][np.newaxis] for key, name in names.items()}
+        output, self._state = self._run(inputs | self._state)
+        if isinstance(self._file, ChunkPolicyFile):
+            return continuous_chunk(self._file.columns, output, self._roles)
+        chosen, log_p = select(output, self._file.selection, self._file.temperature, self._rng)
+        tokens = tuple(chosen.tolist())
         self._previous_token = tokens[-1]
-        return ActionChunk(
-            "token",
-            tokens=tuple(tokens),
-            log_probabilities=tuple(float(log_p[i, token]) for i, token in enumerate(tokens)),
-        )
+        return ActionChunk("token", tokens=tokens, log_probabilities=tuple(log_p.tolist()))
 
-    def _inputs(self, observation: Observation) -> dict[str, NDArray]:
-        if self._origin is None:
-            self._origin = observation.odometry.pose
-        size = (self._file.image_height, self._file.image_width, 3)
-        inputs: dict[str, NDArray] = {}
-        for camera, name in self._file.inputs.images.items():
-            image = observation.images.get(camera)
-            if image is None or image.shape != size:
-                got = "no image" if image is None else f"shape {image.shape}"
-                raise PolicyError(f"camera {camera!r}: {self._file.id} needs {size}, got {got}")
-            inputs[name] = image[np.newaxis]
-        row = proprioception(self._file.proprioception, observation, self._origin, self._roles)
-        inputs[self._file.inputs.proprioception] = row[np.newaxis]
-        inputs[self._file.inputs.previous_token] = np.array([self._previous_token], np.int64)
-        return inputs
+    def _no_memory(self) -> dict[str, NDArray]:
+        """The input that carries what is remembered, at the start of an episode."""
+        state = self._file.state
+        return {} if state is None else {state.input: np.zeros((1, state.width), np.float32)}
 
     def _empty_inputs(self) -> dict[str, NDArray]:
         types = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32, "tensor(int64)": np.int64}
@@ -110,23 +95,26 @@ class OnnxPolicy:
             for name, (kind, shape) in _expected_inputs(self._file).items()
         }
 
-    def _logits(self, inputs: Mapping[str, NDArray]) -> NDArray[np.float64]:
-        """(steps, actions), checked."""
+    def _run(self, inputs: Mapping[str, NDArray]) -> tuple[NDArray[np.float64], dict[str, NDArray]]:
+        """The output (steps, values), checked, and the state for the next call."""
+        state = self._file.state
+        wanted = [self._file.output, *([state.output] if state else [])]
         try:
-            output = np.asarray(self._session.run([self._file.output], dict(inputs))[0])
+            output, *after = self._session.run(wanted, dict(inputs))
         except Exception as error:  # ONNX Runtime's own exceptions share no base but this
             raise PolicyError(f"{self._path}: the graph does not run: {_line(error)}") from error
-        if output.ndim != 3 or output.shape[0] != 1 or output.shape[2] != len(ACTIONS):
+        if output.ndim != 3 or output.shape[0] != 1 or output.shape[2] != self._file.output_width:
             raise PolicyError(
                 f"{self._path}: output {self._file.output!r}: expected shape "
-                f"(1, steps, {len(ACTIONS)}), got {output.shape}"
+                f"(1, steps, {self._file.output_width}), got {output.shape}"
             )
         if output.shape[1] < 1 or not np.isfinite(output).all():
             raise PolicyError(
                 f"{self._path}: output {self._file.output!r}: expected at least one step of "
-                "finite logits"
+                "finite values"
             )
-        return output[0].astype(np.float64)
+        remembered = {state.input: after[0]} if state else {}
+        return output[0].astype(np.float64), remembered
 
     def _check_graph(self) -> None:
         expected = _expected_inputs(self._file)
@@ -141,67 +129,49 @@ class OnnxPolicy:
         for name, (kind, shape) in expected.items():
             _check_tensor(self._path, f"input {name!r}", (kind, shape), actual[name])
         outputs = {item.name: (item.type, item.shape) for item in self._session.get_outputs()}
-        if self._file.output not in outputs:
-            raise PolicyError(
-                f"{self._path}: no output {self._file.output!r}, which policy.yaml names; "
-                f"the graph has {sorted(outputs)}"
-            )
-        _check_tensor(
-            self._path,
-            f"output {self._file.output!r}",
-            ("tensor(float)", (1, None, len(ACTIONS))),
-            outputs[self._file.output],
-        )
+        wanted: dict[str, tuple[int | None, ...]] = {
+            self._file.output: (1, None, self._file.output_width)
+        }
+        if self._file.state is not None:
+            wanted[self._file.state.output] = (1, self._file.state.width)
+        for name, sizes in wanted.items():
+            if name not in outputs:
+                raise PolicyError(
+                    f"{self._path}: no output {name!r}, which policy.yaml names; "
+                    f"the graph has {sorted(outputs)}"
+                )
+            expectation = ("tensor(float)", sizes)
+            _check_tensor(self._path, f"output {name!r}", expectation, outputs[name])
 
 
-def proprioception(
-    columns: list[Column], observation: Observation, origin: Pose, roles: Roles
-) -> NDArray[np.float32]:
-    """The normalised vector (columns,). `origin`: pose of the base at the episode's first
-    observation. Raises PolicyError when a joint is missing."""
-    values = _proprioception_values(observation.odometry, origin)
-    values["object_in_hand"] = float(observation.object_in_hand)
-    for role in ("lift", "arm", "wrist", "gripper"):
-        joint = observation.joints.get(getattr(roles, role))
-        if joint is not None:
-            values[f"joint.{role}"] = joint.position
-    row = np.empty(len(columns), np.float32)
-    for i, column in enumerate(columns):
-        if column.name not in values:
-            role = column.name.removeprefix("joint.")
-            raise PolicyError(
-                f"joint {getattr(roles, role)!r}: the policy needs it, the joint states lack it"
-            )
-        row[i] = (values[column.name] - column.mean) / column.std
-    return row
-
-
-def _proprioception_values(odometry: Odometry, origin: Pose) -> dict[str, float]:
-    moved = compose(inverse(origin), odometry.pose)
-    turned = yaw_of(moved.orientation)
-    return {
-        "base.x": odometry.velocity.x,
-        "base.yaw": odometry.velocity.yaw,
-        "odometry.x": moved.position[0],
-        "odometry.y": moved.position[1],
-        "odometry.cos_yaw": math.cos(turned),
-        "odometry.sin_yaw": math.sin(turned),
-    }
-
-
-def _log_sum_exp(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    top = logits.max(axis=1, keepdims=True)
-    return top + np.log(np.exp(logits - top).sum(axis=1, keepdims=True))
+def continuous_chunk(
+    columns: Sequence[ActionColumn], output: NDArray[np.float64], roles: Roles
+) -> ActionChunk:
+    """The chunk that normalised values (steps, columns) mean on a robot with these roles."""
+    mean, std = (np.array([getattr(column, key) for column in columns]) for key in ("mean", "std"))
+    names = tuple(
+        getattr(roles, column.name.removeprefix("joint."))
+        if column.name.startswith("joint.")
+        else column.name
+        for column in columns
+    )
+    return ActionChunk("continuous", names=names, data=output * std + mean)
 
 
 def _expected_inputs(file: PolicyFile) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Type and shape of every input of the graph, by name."""
-    image = ("tensor(uint8)", (1, file.image_height, file.image_width, 3))
-    inputs: dict[str, tuple[str, tuple[int, ...]]] = dict.fromkeys(
-        file.inputs.images.values(), image
-    )
-    inputs[file.inputs.proprioception] = ("tensor(float)", (1, len(file.proprioception)))
-    inputs[file.inputs.previous_token] = ("tensor(int64)", (1,))
+    kinds: dict[type[np.generic], str] = {
+        np.uint8: "tensor(uint8)",
+        np.float32: "tensor(float)",
+        np.int64: "tensor(int64)",
+    }
+    shapes = input_shapes(file.features())
+    inputs = {
+        name: (kinds[shapes[key][0]], (1, *shapes[key][1]))
+        for key, name in file.inputs.by_key().items()
+    }
+    if file.state is not None:
+        inputs[file.state.input] = (kinds[np.float32], (1, file.state.width))
     return inputs
 
 
@@ -225,13 +195,15 @@ def _check_tensor(
         )
 
 
-def _open_session(path: Path, sha256: str) -> onnxruntime.InferenceSession:
+def open_session(path: Path, sha256: str = "") -> onnxruntime.InferenceSession:
+    """A session of a file, on the best provider there is. Raises PolicyError when the file cannot be
+    used, or is not the one with that hash (empty: any)."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise PolicyError(f"{path}: cannot be read: {error}") from error
     found = hashlib.sha256(data).hexdigest()
-    if found != sha256:
+    if sha256 and found != sha256:
         raise PolicyError(
             f"{path}: expected the sha256 {sha256[:12]}... of policy.yaml, got {found[:12]}...: "
             "the file is cut short or another one"

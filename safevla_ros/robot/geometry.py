@@ -101,3 +101,41 @@ def moved(pose: Pose, velocity: BaseVelocity, duration_s: float) -> Pose:
         velocity.x * ahead - velocity.y * aside, velocity.x * aside + velocity.y * ahead, angle
     )
     return compose(pose, step)
+
+
+def segment_distances(starts: Array, ends: Array, others: Array, other_ends: Array) -> Array:
+    """Distances (P,) between segments: ends (P, 3), (P, 3) of one and of the other.
+
+    Ericson, Real-Time Collision Detection, 5.1.9.
+    """
+    along, aside, between = ends - starts, other_ends - others, starts - others
+    a, e = (along**2).sum(1), (aside**2).sum(1)
+    f, c, b = (aside * between).sum(1), (along * between).sum(1), (along * aside).sum(1)
+    safe_a, safe_e = np.maximum(a, 1e-12), np.maximum(e, 1e-12)
+    denominator = a * e - b * b
+    s = np.where(
+        denominator > 1e-12, ((b * f - c * e) / np.maximum(denominator, 1e-12)).clip(0.0, 1.0), 0.0
+    )
+    t = (b * s + f) / safe_e
+    s = np.where(t < 0.0, -c / safe_a, np.where(t > 1.0, (b - c) / safe_a, s)).clip(0.0, 1.0)
+    t = t.clip(0.0, 1.0)
+    gap = between + s[:, None] * along - t[:, None] * aside
+    return np.asarray(np.sqrt((gap**2).sum(1)))
+
+
+def capsule_distances(starts: Array, ends: Array, radii: Array, points: Array) -> Array:
+    """Distances (K, N) from hulls, with axis ends (K, L, 3) and radii (L,), to points (N, 3): of
+    the nearest hull."""
+    least = np.full((len(starts), len(points)), math.inf)
+    if not len(points):
+        return least
+    squares = (points**2).sum(axis=-1)
+    for index in range(starts.shape[1]):  # a few links, many points
+        start, along = starts[:, index], ends[:, index] - starts[:, index]
+        length = np.maximum((along**2).sum(axis=-1), 1e-12)[:, None]
+        from_start = along @ points.T - (along * start).sum(axis=-1)[:, None]
+        share = (from_start / length).clip(0.0, 1.0)
+        gap = squares - 2.0 * (start @ points.T) + (start**2).sum(axis=-1)[:, None]
+        gap += share * (share * length - 2.0 * from_start)
+        np.minimum(least, np.sqrt(np.maximum(gap, 0.0)) - radii[index], out=least)
+    return least

@@ -12,18 +12,22 @@ from __future__ import annotations
 
 import math
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pinocchio as pin
 from numpy.typing import NDArray
 
-from safevla_ros.robot.geometry import rotation_matrix
-from safevla_ros.robot.state import Capsule, Joint, Pose, Quaternion
+from safevla_ros.robot.geometry import rotation_matrix, segment_distances
+from safevla_ros.robot.state import BaseVelocity, Capsule, Joint, Pose, Quaternion
 
 Array = NDArray[np.float64]
+
+POSES = 200
+"""Random poses by which `Kinematics.separable` tells which hulls always meet."""
 
 
 class KinematicsError(ValueError):
@@ -35,6 +39,20 @@ class _Mimic:
     joint: str
     multiplier: float
     offset: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Drive:
+    """How a reading moves a joint: the joint that is read, and where it goes in Pinocchio's
+    vectors of positions and velocities."""
+
+    name: str
+    source: str
+    multiplier: float
+    offset: float
+    at: int
+    rate_at: int
+    is_continuous: bool
 
 
 class Kinematics:
@@ -55,6 +73,7 @@ class Kinematics:
         except (OSError, ET.ParseError, ValueError, RuntimeError) as error:
             raise KinematicsError(f"{path}: not a URDF that can be used: {error}") from error
         self._data = self._model.createData()
+        self._configuration: list[float] | None = None
         self._mimics = _mimics(root)
         self._joints = tuple(self._model.names)[1:]  # the first is Pinocchio's fixed universe
         self.joint_names = tuple(name for name in self._joints if name not in self._mimics)
@@ -64,6 +83,7 @@ class Kinematics:
                     f"{path}: joint {name!r} mimics {mimic.joint!r}, which is not a moving joint"
                 )
 
+        self._drives = tuple(self._drive(index, name) for index, name in enumerate(self._joints))
         links, parents, starts, ends, radii = [], [], [], [], []
         for hull in hulls.geometryObjects:
             half_axis, radius = _enclosing_capsule(hull.geometry)
@@ -109,27 +129,114 @@ class Kinematics:
         orientation: Quaternion = (float(turn.x), float(turn.y), float(turn.z), float(turn.w))
         return Pose((float(x), float(y), float(z)), orientation)
 
-    def _move(self, joints: Mapping[str, Joint]) -> None:
+    def capsule_velocities(
+        self, base: Pose, velocity: BaseVelocity, joints: Mapping[str, Joint]
+    ) -> Array:
+        """Velocities (N, 2, 3) [m/s] of both ends of each hull, in the frame of `base`'s pose, while
+        the base moves at `velocity`. Joints that report none stand still. Raises KinematicsError for
+        joints without a reading."""
+        self._move(joints, with_velocities=True)
+        placements = np.array([placement.homogeneous for placement in self._data.oMi])
+        motions = np.array([motion.vector for motion in self._data.v])
+        turns = placements[self._parents, :3, :3]
+        origins = placements[self._parents, :3, 3]
+        linear, angular = motions[self._parents, :3], motions[self._parents, 3:]
+        found = []
+        for local in (self._starts, self._ends):
+            own = np.einsum("nij,nj->ni", turns, linear + np.cross(angular, local))
+            at = np.einsum("nij,nj->ni", turns, local) + origins
+            carried = np.zeros_like(own)
+            carried[:, 0] = velocity.x - velocity.yaw * at[:, 1]
+            carried[:, 1] = velocity.y + velocity.yaw * at[:, 0]
+            found.append((own + carried) @ rotation_matrix(base.orientation).T)
+        return np.stack(found, axis=1)
+
+    @cached_property
+    def separable(self) -> NDArray[np.int64]:
+        """Pairs (P, 2) of hulls, by index, that can meet but need not: of links that do not
+        belong together and whose hulls meet in less than half of POSES random poses (MoveIt's setup
+        assistant disables the others, too)."""
+        joints, model = self._data.oMi, self._model
+        rng = np.random.default_rng(0)
+        low, high = model.lowerPositionLimit, model.upperPositionLimit
+        met = np.zeros((len(self._links), len(self._links)), int)
+        for _ in range(POSES):
+            neutral = pin.neutral(model)
+            bounded = np.isfinite(low) & np.isfinite(high) & (high - low < 1e3)
+            drawn = np.where(bounded, rng.uniform(0.0, 1.0, low.size) * (high - low) + low, neutral)
+            for drive in self._drives:
+                if drive.source != drive.name:
+                    source = self._drives[self._joints.index(drive.source)]
+                    drawn[drive.at] = drive.multiplier * drawn[source.at] + drive.offset
+            pin.forwardKinematics(model, self._data, drawn)
+            placements = np.array([placement.homogeneous for placement in joints])
+            turns, origins = placements[self._parents, :3, :3], placements[self._parents, :3, 3]
+            starts = np.einsum("nij,nj->ni", turns, self._starts) + origins
+            ends = np.einsum("nij,nj->ni", turns, self._ends) + origins
+            met += self._meeting(starts, ends)
+        self._configuration = None
+        parents = [0, *(int(model.parents[joint]) for joint in range(1, model.njoints))]
+        pairs = [
+            (first, second)
+            for first in range(len(self._links))
+            for second in range(first + 1, len(self._links))
+            if not self._belong(int(self._parents[first]), int(self._parents[second]), parents)
+            and met[first, second] < 0.5 * POSES
+        ]
+        return np.array(pairs, np.int64).reshape(-1, 2)
+
+    def _belong(self, first: int, second: int, parents: Sequence[int]) -> bool:
+        """Whether two joints are one, follow each other, or are driven together (fingers, stages of
+        a telescope): their links are built to touch."""
+        if first == second or parents[first] == second or parents[second] == first:
+            return True
+        if 0 in (first, second):
+            return False
+        return self._drives[first - 1].source == self._drives[second - 1].source
+
+    def _meeting(self, starts: Array, ends: Array) -> NDArray[np.bool_]:
+        count = len(starts)
+        first, second = np.triu_indices(count, 1)
+        apart = segment_distances(starts[first], ends[first], starts[second], ends[second])
+        radii = np.asarray(self._radii)
+        meeting = np.zeros((count, count), bool)
+        meeting[first, second] = apart < radii[first] + radii[second]
+        return meeting
+
+    def _drive(self, index: int, name: str) -> _Drive:
+        joint = self._model.joints[index + 1]
+        mimic = self._mimics.get(name)
+        return _Drive(
+            name,
+            name if mimic is None else mimic.joint,
+            1.0 if mimic is None else mimic.multiplier,
+            0.0 if mimic is None else mimic.offset,
+            joint.idx_q,
+            joint.idx_v,
+            joint.nq != joint.nv,
+        )
+
+    def _move(self, joints: Mapping[str, Joint], with_velocities: bool = False) -> None:
         missing = [name for name in self.joint_names if name not in joints]
         if missing:
             raise KinematicsError(f"joint_states: no reading of {', '.join(missing)}")
-        configuration = pin.neutral(self._model)
-        for name in self._joints:
-            mimic = self._mimics.get(name)
-            position = (
-                joints[name].position
-                if mimic is None
-                else mimic.multiplier * joints[mimic.joint].position + mimic.offset
-            )
-            joint = self._model.joints[self._model.getJointId(name)]
-            if joint.nq == joint.nv:
-                configuration[joint.idx_q] = position
-            else:  # a continuous joint is kept as cosine and sine
-                configuration[joint.idx_q : joint.idx_q + 2] = (
-                    math.cos(position),
-                    math.sin(position),
-                )
-        pin.forwardKinematics(self._model, self._data, configuration)
+        positions = [joints[drive.source].position for drive in self._drives]
+        if positions == self._configuration and not with_velocities:
+            return
+        configuration, rates = pin.neutral(self._model), np.zeros(self._model.nv)
+        for drive, at in zip(self._drives, positions, strict=True):
+            position = drive.multiplier * at + drive.offset
+            if drive.is_continuous:  # kept as cosine and sine
+                configuration[drive.at : drive.at + 2] = math.cos(position), math.sin(position)
+            else:
+                configuration[drive.at] = position
+            rate = joints[drive.source].velocity
+            rates[drive.rate_at] = 0.0 if math.isnan(rate) else drive.multiplier * rate
+        if with_velocities:
+            pin.forwardKinematics(self._model, self._data, configuration, rates)
+        else:
+            pin.forwardKinematics(self._model, self._data, configuration)
+        self._configuration = positions
 
 
 def _package_dirs(path: Path) -> list[str]:

@@ -66,6 +66,25 @@ class LaserScan:
         object.__setattr__(self, "ranges", rounded)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class OccupancyGrid:
+    """Occupancy of the plane: `cells` (H, W) in percent, -1 unknown, of `resolution_m` each; the
+    lower corner of cell (0, 0) is at `origin` in `frame`."""
+
+    frame: str
+    origin: Pose
+    resolution_m: float
+    cells: NDArray[np.int8]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PointCloud:
+    """Finite points (N, 3) [m] in `frame`."""
+
+    frame: str
+    points: NDArray[np.float64]
+
+
 def stamp_ns(time_msg: Any) -> int:
     """A builtin_interfaces/Time in nanoseconds."""
     return int(time_msg.sec) * NANOSECONDS + int(time_msg.nanosec)
@@ -145,12 +164,81 @@ def scan_from(msg: Any) -> LaserScan:
     return LaserScan(msg.header.frame_id, ranges=np.asarray(msg.ranges, np.float64), **geometry)
 
 
+def grid_from(msg: Any) -> OccupancyGrid:
+    """A nav_msgs/OccupancyGrid."""
+    width, height = int(msg.info.width), int(msg.info.height)
+    cells = np.asarray(msg.data, np.int8)
+    if cells.size != width * height:
+        raise MessageError(f"data: expected {width} x {height} cells, got {cells.size}")
+    resolution_m = _finite(msg.info.resolution, "info.resolution")
+    if resolution_m <= 0.0:
+        raise MessageError(f"info.resolution: expected a positive number, got {resolution_m}")
+    origin = _pose(msg.info.origin, "info.origin")
+    return OccupancyGrid(msg.header.frame_id, origin, resolution_m, cells.reshape(height, width))
+
+
+def points_from(msg: Any) -> PointCloud:
+    """A sensor_msgs/PointCloud2 with float32 fields x, y and z. Points that are not finite are
+    dropped: they mean that nothing was hit."""
+    fields = {field.name: field for field in msg.fields}
+    for name in "xyz":
+        if name not in fields or int(fields[name].datatype) != 7:
+            raise MessageError(f"fields: expected {name} as FLOAT32")
+    width, height = int(msg.width), int(msg.height)
+    step, row = int(msg.point_step), int(msg.row_step)
+    data = np.frombuffer(memoryview(msg.data), np.uint8)
+    if row < width * step or data.size < row * height:
+        raise MessageError(f"data: expected {height} rows of {width} points, got {data.size} bytes")
+    last = max(int(fields[name].offset) for name in "xyz") + 4
+    if step < last:
+        raise MessageError(f"point_step: expected at least {last} bytes, got {step}")
+    kind = np.dtype(
+        {
+            "names": list("xyz"),
+            "formats": [">f4" if msg.is_bigendian else "<f4"] * 3,
+            "offsets": [int(fields[name].offset) for name in "xyz"],
+            "itemsize": step,
+        }
+    )
+    packed = data[: row * height].reshape(height, row)[:, : width * step]
+    table = np.ascontiguousarray(packed).reshape(-1).view(kind)
+    points = np.stack([table[name] for name in "xyz"], axis=1).astype(np.float64)
+    return PointCloud(msg.header.frame_id, points[np.isfinite(points).all(axis=1)])
+
+
+def detections_from(msg: Any) -> SceneObjects:
+    """A vision_msgs/Detection3DArray: the best hypothesis of each detection. Detections without an
+    id, or one that another has, are numbered by class."""
+    objects: dict[str, SceneObject] = {}
+    for index, detection in enumerate(msg.detections):
+        if not detection.results:
+            raise MessageError(f"detections[{index}].results: expected at least one")
+        best = max((result.hypothesis for result in detection.results), key=lambda h: h.score)
+        name = detection.id if detection.id and detection.id not in objects else ""
+        entry = SceneObject(
+            id=name or f"{best.class_id}_{index}",
+            class_name=best.class_id,
+            pose=_pose(detection.bbox.center, f"detections[{index}].bbox.center"),
+            size=_vector(detection.bbox.size, f"detections[{index}].bbox.size"),
+            confidence=float(best.score),
+        )
+        objects[entry.id] = entry
+    return SceneObjects(msg.header.frame_id, tuple(objects.values()))
+
+
+def objects_from(msg: Any) -> SceneObjects:
+    """A SceneObjects message or a vision_msgs/Detection3DArray."""
+    return detections_from(msg) if hasattr(msg, "detections") else scene_objects_from(msg)
+
+
 _READERS: Mapping[str, Callable[[Any], Any]] = {
     "odometry": odometry_from,
     "joint_states": joints_from,
     "localisation": localisation_from,
     "scan": scan_from,
-    "objects": scene_objects_from,
+    "grid": grid_from,
+    "points": points_from,
+    "objects": objects_from,
     "contacts": contacts_from,
 }
 

@@ -56,6 +56,8 @@ class Signals(_Strict):
     odometry: Signal
     localisation: Signal | None = None
     scan: Signal | None = None
+    points: Signal | None = None
+    grid: Signal | None = None
     objects: Signal | None = None
     contacts: Signal | None = None
 
@@ -69,14 +71,22 @@ class Signals(_Strict):
 
 
 class Camera(_Strict):
-    """A camera that the policy looks through."""
+    """A camera that the policy looks through.
+
+    `device`: a camera without a driver of its own, which camera_ingest opens (a device number or
+    path, a video file or a URL, as OpenCV takes them) and publishes on `topic`.
+    `rotate_deg`: by how much its images are turned clockwise to stand upright, for a camera that is
+    mounted on its side. `vertical_fov_deg`: of the upright image.
+    """
 
     name: str
     topic: TopicName
     type: TypeName = "sensor_msgs/msg/Image"
+    device: str | None = None
     info_topic: TopicName | None = None
     reliable: bool = False
     frame: str
+    rotate_deg: Literal[0, 90, 180, 270] = 0
     vertical_fov_deg: Annotated[float, Field(gt=1.0, lt=179.0)]
 
 
@@ -172,11 +182,23 @@ class JointLimits(_Strict):
         return self
 
 
+class Separation(_Strict):
+    """What the robot needs to stop before it reaches a person (speed and separation monitoring):
+    deceleration [m/s^2], None: as the base brakes; what a person may reach beyond where they are
+    seen (C); how well both are known (Z); and the time from a decision until the driver acts."""
+
+    deceleration_m_s2: Positive | None = None
+    intrusion_m: NonNegative = 0.1
+    uncertainty_m: NonNegative = 0.1
+    driver_delay_s: NonNegative = 0.05
+
+
 class Limits(_Strict):
     """What the robot may do at most, whatever a policy asks."""
 
     base: BaseLimits
     joints: dict[str, JointLimits]
+    separation: Separation = Separation()
 
 
 class Roles(_Strict):

@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from safevla_ros.safety.specification import Specification
+from safevla_ros.safety.specification import Specification, TermSettings
+from safevla_ros.safety.state import NO_TASK, Task, WorldState
 from safevla_ros.safety.terms.base import CostTerm, Margin, StepCost, absent
-from safevla_ros.safety.world import NO_TASK, Task, WorldState
 
 
 class Status(Enum):
@@ -86,10 +86,18 @@ class CostAccountant:
         for term in self._terms.values():
             term.reset()
 
+    def begin_at(self, world: WorldState) -> None:
+        """The first step of the episode starts in this state. Without it, in its first sample."""
+        self._start = world
+
     def sample(self, world: WorldState) -> None:
         """Add a world state to the open step. Outside an episode it is not kept."""
-        if self.episode_id:
-            self._samples.append(world)
+        if not self.episode_id:
+            return
+        self._samples.append(world)
+        for name, term in self._terms.items():
+            if not absent(world, term.signals) and not self._settings(name).when.fails(world):
+                term.observe(world)
 
     def close_step(self, step: int) -> StepCosts:
         """Close the open step under this index and charge it.
@@ -98,7 +106,8 @@ class CostAccountant:
         """
         samples, self._samples = self._samples, []
         terms = tuple(
-            self._charge(name, *self._judge(term, samples)) for name, term in self._terms.items()
+            self._charge(name, *self._judge(name, term, samples))
+            for name, term in self._terms.items()
         )
         if samples:
             self._start = samples[-1]
@@ -115,9 +124,16 @@ class CostAccountant:
     def live(self, world: WorldState) -> tuple[LiveMargin, ...]:
         """Margins now; changes nothing."""
         margins = []
+        start = self._start or (self._samples[0] if self._samples else None)
         for name, term in self._terms.items():
             reason = absent(world, term.signals)
-            margin = Margin(math.nan, reason) if reason else term.live(world)
+            if idle := self._settings(name).when.fails(world):
+                margin = Margin(self._settings(name).scale, idle)
+            elif reason:
+                margin = Margin(math.nan, reason)
+            else:
+                known = start is not None and not absent(start, term.signals)
+                margin = term.live(world, start if known else None)
             margins.append(
                 LiveMargin(
                     name,
@@ -130,8 +146,19 @@ class CostAccountant:
             )
         return tuple(margins)
 
-    def _judge(self, term: CostTerm, samples: list[WorldState]) -> tuple[Status, StepCost]:
-        """A step is applicable when all its samples are, or when a violation was seen anyway."""
+    def _settings(self, name: str) -> TermSettings:
+        return self.specification.terms[name]
+
+    def _judge(
+        self, name: str, term: CostTerm, samples: list[WorldState]
+    ) -> tuple[Status, StepCost]:
+        """A step is applicable when all its samples are, or when a violation was seen anyway.
+        Samples in which the term does not apply are as safe as its scale."""
+        when = self._settings(name).when
+        if samples and (idle := [why for world in samples if (why := when.fails(world))]):
+            samples = [world for world in samples if not when.fails(world)]
+            if not samples:
+                return Status.OK, StepCost(0.0, self._settings(name).scale, idle[0])
         reasons = [absent(world, term.signals) for world in samples]
         seen = [world for world, reason in zip(samples, reasons, strict=True) if not reason]
         reason = next(filter(None, reasons), "") if samples else "no world state in this step"
@@ -158,7 +185,7 @@ class CostAccountant:
         )
 
     def _remaining(self, name: str) -> float:
-        budget = self.specification.terms[name].budget
+        budget = self._settings(name).budget
         return math.nan if budget is None else budget - self._cumulative[name]
 
 

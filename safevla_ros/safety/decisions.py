@@ -52,6 +52,7 @@ class Reason(Enum):
     CLOCK_JUMP = auto()  # ROS time went backwards
     # Stops.
     CHARGED = auto()  # a term was violated whose response is stop or latch
+    BUDGET_EXHAUSTED = auto()  # more was charged than a term's budget allows in the episode
     ESTOP = auto()
     ESTOP_SILENT = auto()  # the profile requires an e-stop topic and it is silent
     WATCHDOG_LOST = auto()  # the watchdog's heartbeat is missing

@@ -18,10 +18,12 @@ What it does, in this order; the first that fires decides:
 6.  The robot's limits: the command is scaled by one ratio.
 7.  In `enforce`: look-ahead. A command that is predicted to violate a term whose response is not
     `log` is scaled to the largest part that is safe, or halted. While it runs, the part only gets
-    smaller. Motion that does not lower the margin that fired passes.
+    smaller. Motion that does not lower the margin that fired passes. After a halt no part passes for
+    HOLD_S, only a command that is safe as a whole.
 
 In `enforce` a violation that happens nevertheless is answered as its term's response says: `stop`
-drops what runs and the next candidate moves again, `latch` stops until a reset.
+drops what runs and the next candidate moves again, `latch` stops until a reset. A budget that is
+overdrawn is answered as its term's `exhausted` says: with `stop` the episode moves nothing any more.
 
 Modes: `enforce` does all of this. `observe` forwards; 4's blind terms, 7 and the responses do not
 act (the predicted costs are still told). Limits of speed and range act there too: they belong to
@@ -41,19 +43,22 @@ from dataclasses import dataclass, replace
 
 from safevla_ros.robot.profile import Mode, Profile
 from safevla_ros.robot.state import NANOSECONDS, Command
-from safevla_ros.safety.accounting import LiveMargin, StepCosts
+from safevla_ros.safety.accounting import LiveMargin, StepCosts, TermCost
 from safevla_ros.safety.decisions import Decision, Proposal, Reason, Verdict
 from safevla_ros.safety.limits import commandable, defect, scaled, within_limits
 from safevla_ros.safety.lookahead import Forecast, LookAhead
 from safevla_ros.safety.signal_health import unfit_signal
 from safevla_ros.safety.sources import Refusal, Sources
 from safevla_ros.safety.specification import Specification
+from safevla_ros.safety.state import KinematicModel, WorldState
 from safevla_ros.safety.stopping import Brake
 from safevla_ros.safety.terms.base import absent
-from safevla_ros.safety.world import KinematicModel, WorldState
 
 CLOCK_JITTER_S = 0.05
 """ROS time may step back by this much before it counts as a jump."""
+HOLD_S = 1.0
+"""After a halt for a predicted violation no part of a command that the same term stands against is
+let through for this long [ROS time]: else the robot would creep up and halt by turns."""
 REARM_S = 1.0
 """A violation that was absent for this long [ROS time] is a new one when it comes back."""
 
@@ -112,6 +117,8 @@ class Gate:
         self._estop_active = False
         self._estop_heard_s: float | None = None
         self._violated_ns: dict[str, int] = {}
+        self._exhausted: _Outcome | None = None
+        self._halted: tuple[str, int] = ("", 0)
         self._forecast = Forecast()
         self._shown: tuple[_Running, float] | None = None
 
@@ -186,10 +193,13 @@ class Gate:
                 self._answer(margin.name, margin.cause)
 
     def set_charged(self, costs: StepCosts) -> None:
-        """Answer the violations of a closed step that `set_margins` did not see."""
+        """Answer the violations of a closed step that `set_margins` did not see, and budgets that
+        it overdrew."""
         for term in costs.terms:
             if term.cost > 0.0:
                 self._answer(term.name, term.cause)
+                if term.remaining < 0.0:
+                    self._answer_exhausted(term)
 
     def _answer(self, term: str, cause: str) -> None:
         now_ns = self._now_ns or 0
@@ -205,10 +215,23 @@ class Gate:
         elif settings.response == "latch":
             self.latch(Reason.CHARGED, detail, term)
 
+    def _answer_exhausted(self, term: TermCost) -> None:
+        response = self._specification.terms[term.name].exhausted
+        if self.mode != "enforce" or response == "log":
+            return
+        detail = f"{term.name}: {term.cumulative:g} charged, {-term.remaining:g} over the budget"
+        outcome = _Outcome(Decision.STOP, Reason.BUDGET_EXHAUSTED, detail, term.name)
+        if response == "latch":
+            self.latch(outcome.reason, detail, term.name)
+        elif self._exhausted is None:
+            self._exhausted = outcome
+            if self._running is not None and self._running.proposal.episode_id:
+                self._drop(outcome)
+
     def _end_episode(self, detail: str) -> None:
         if self._running is not None and self._running.proposal.episode_id:
             self._drop(_Outcome(Decision.HALT, Reason.EPISODE_ENDED, detail))
-        self._episode_id = ""
+        self._episode_id, self._exhausted = "", None
 
     def _drop(self, why: _Outcome) -> None:
         """Nothing runs any more, for this reason."""
@@ -278,6 +301,8 @@ class Gate:
             return Reason.OTHER_EPISODE, (
                 f"{proposal.source}: of episode {proposal.episode_id}, the running one is {running}"
             )
+        if proposal.episode_id and self._exhausted is not None:
+            return self._exhausted.reason, self._exhausted.detail
         return self._sources.refusal(proposal, now_ns)
 
     def _unfit(self, world: WorldState | None, now_ns: int) -> _Outcome | None:
@@ -332,6 +357,10 @@ class Gate:
             return
         detail = f"{forecast.term}: {forecast.cause}"
         if forecast.ratio == 0.0:
+            self._halted = forecast.term, now_ns
+        term, halted_ns = self._halted
+        is_held = term == forecast.term and now_ns - halted_ns < HOLD_S * NANOSECONDS
+        if forecast.ratio == 0.0 or is_held:
             self._drop(_Outcome(Decision.HALT, Reason.PREDICTED, detail, forecast.term))
             return
         running.ratio *= forecast.ratio

@@ -1,38 +1,52 @@
 """What the look-ahead tests a predicted motion against.
 
 - `ScanHazard`, for collision: the footprint, a disc of the profile's `footprint_radius_m` around
-  the base, against the points of the scan, less those of the instructed object, which may be
-  touched.
-- `ZoneHazard`, for zone_intrusion: the hulls of all links, moved with base and joints, against the
-  zones.
+  the base, against the points of scan and occupancy grid.
+- `BodyHazard`, for collision: the hulls of all links, moved with base and joints, against the points
+  of the point cloud and the boxes of known loose objects and people.
+- `ZoneHazard`, for zone_intrusion: the hulls of all links against the zones.
+- `PeopleHazard`, for separation: the speed at which the footprint approaches people.
 
-Not looked at, so not prevented: arm and head against obstacles (a planar scan does not tell how
-high they are), objects that only a camera sees, whatever moves by itself, and dropping things. Nor
-is a hazard foreseen whose signal is missing: what the robot must not move without is `required` in
-its profile.
+The instructed object may be touched, and so may what is within its `manipulation_range_m` (its
+support), but for the footprint. Not looked at: the boxes of furniture, which hold much free space
+(scan and cloud see what is there); obstacles that move by themselves, other than by being seen anew;
+dropping things. Nor is a hazard foreseen whose signal is missing: what the robot must not move
+without is `required` in its profile.
 """
 
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from safevla_ros.robot.geometry import inverse, transform_points, yaw_of
+from safevla_ros.robot.geometry import (
+    capsule_distances,
+    inverse,
+    rotation_matrix,
+    transform_points,
+)
 from safevla_ros.robot.profile import Profile
-from safevla_ros.safety.motion import Motion, driven_joints
+from safevla_ros.robot.state import SceneObject
+from safevla_ros.safety.body import BodyMotion
+from safevla_ros.safety.motion import Motion
+from safevla_ros.safety.state import PERSON, KinematicModel, WorldState
 from safevla_ros.safety.terms.collision import instructed
-from safevla_ros.safety.world import KinematicModel, WorldState
+from safevla_ros.safety.terms.separation import Separation
 from safevla_ros.safety.zones import Zone, ZoneShape, split_by_frame
 
 Array = NDArray[np.float64]
 
 _TARGET_GAP_M = 0.05
 """Scan points this near to the instructed object's box are taken to be of it."""
-_JOINT_SAMPLES = 3
-"""Kinematics is evaluated this often along a motion; link ends in between lie on straight lines."""
+_CLOUD = "what the point cloud sees"
+_OBJECTS_M = 2.5
+"""Known objects farther away are of no concern to one command."""
+_BOX_STEP_M = 0.08
+"""Boxes count as points this far apart."""
 
 
 class Hazard(Protocol):
@@ -63,7 +77,7 @@ class ScanHazard:
         within = motion.reach_m + self._radius_m
         offsets = world.obstacles[:, :2] - motion.positions[0]
         near = world.obstacles[(offsets**2).sum(axis=1) <= within**2]
-        points = _without_instructed(world, near)[:, :2]
+        points = _without_instructed(world, near, _TARGET_GAP_M)[:, :2]
         if not len(points):
             return np.full((motion.headings.size, 1), within - motion.reach_m)
         apart = motion.positions[:, None, :] - points
@@ -73,9 +87,84 @@ class ScanHazard:
         return "the base would come too near to what the scan sees"
 
 
+class BodyHazard:
+    """The link hulls against the point cloud and known loose objects. `clearance_m` must remain to
+    the points of the cloud."""
+
+    term = "collision"
+
+    def __init__(
+        self,
+        profile: Profile,
+        clearance_m: float,
+        manipulation_range_m: float,
+        kinematics: KinematicModel | None,
+    ) -> None:
+        self._profile, self._kinematics = profile, kinematics
+        self._clearance_m = clearance_m
+        self._range_m = manipulation_range_m
+        self._world: WorldState | None = None
+        self._points, self._owners, self._kept = np.empty((0, 3)), [""], np.empty(0)
+        self._judged: list[str] = []
+
+    def margins(self, world: WorldState, motion: Motion) -> Array | None:
+        if not world.links or (world.cloud is None and world.objects is None):
+            return None
+        if world is not self._world:  # several motions are tested in one world
+            self._world = world
+            self._points, self._owners = self._obstacles(world)
+            is_seen = np.array([owner == _CLOUD for owner in self._owners], bool)
+            self._kept = np.where(is_seen, self._clearance_m, 0.0)
+        body = BodyMotion(self._profile, self._kinematics, world, motion)
+        hulls, sweep_m = world.hulls, body.sweep_m()
+        near = self._near(world, sweep_m)
+        apart = capsule_distances(
+            hulls.starts[None], hulls.ends[None], hulls.radii, self._points[near]
+        )
+        near = near[apart[0] - self._kept[near] <= sweep_m]
+        if not near.size:
+            self._judged = ["nothing"]
+            return np.full((motion.headings.size, 1), math.inf)
+        self._judged = [self._owners[index] for index in near]
+        starts, ends = body.placed()
+        return capsule_distances(starts, ends, hulls.radii, self._points[near]) - self._kept[near]
+
+    def cause(self, column: int) -> str:
+        return f"a link would touch {self._judged[column]}"
+
+    def _near(self, world: WorldState, sweep_m: float) -> NDArray[np.int64]:
+        """Which points any link may come to, by their distance from the base in the plane."""
+        assert world.base is not None
+        hulls, origin = world.hulls, np.asarray(world.base.position[:2])
+        ends = np.concatenate([hulls.starts, hulls.ends])[:, :2] - origin
+        reach_m = float(np.sqrt((ends**2).sum(axis=1).max())) + float(hulls.radii.max()) + sweep_m
+        offsets = self._points[:, :2] - origin
+        return np.flatnonzero((offsets**2).sum(axis=1) <= (reach_m + self._clearance_m) ** 2)
+
+    def _obstacles(self, world: WorldState) -> tuple[Array, list[str]]:
+        """Points (N, 3) to keep away from, and what each belongs to."""
+        parts, owners = [], []
+        if world.cloud is not None:
+            parts.append(world.cloud)
+            owners += [_CLOUD] * len(world.cloud)
+        wanted = {entry.id for entry in instructed(world)}
+        for entry in _objects_near(world):
+            if not (entry.fixed or entry.held or entry.id in wanted):
+                points = _box_points(entry)
+                parts.append(points)
+                owners += [entry.id] * len(points)
+        if not parts:
+            return np.empty((0, 3)), owners
+        points = np.concatenate(parts)
+        if not wanted:
+            return points, owners
+        kept = np.flatnonzero(_is_clear_of_instructed(world, points, self._range_m))
+        return points[kept], [owners[index] for index in kept]
+
+
 class ZoneHazard:
-    """The link hulls against the zones, less the term's threshold. `kinematics` None: links keep
-    their places on the robot, so that joint motion is not foreseen."""
+    """The link hulls against the zones, less the term's threshold. `kinematics` None: joint motion
+    is not foreseen."""
 
     term = "zone_intrusion"
 
@@ -93,31 +182,27 @@ class ZoneHazard:
         self._judged: list[str] = []
 
     def margins(self, world: WorldState, motion: Motion) -> Array | None:
-        if world.links is None or world.base is None:
+        if world.links is None:
             return None
         count = motion.headings.size
-        here, _ = split_by_frame(self._shapes, world.frame)
+        shapes = [shape for shape in self._shapes if shape.zone.applies(world)]
+        here, _ = split_by_frame(shapes, world.frame)
         self._judged = [shape.zone.name for shape in here]
         if not here or not world.links:
             return np.full((count, 1), math.inf)
-        origin = np.asarray(world.base.position)
-        starts = np.array([link.start for link in world.links]) - origin
-        ends = np.array([link.end for link in world.links]) - origin
-        radii = np.array([link.radius for link in world.links])
-        sweep_m = self._sweep_m(world, motion, starts, ends)
-        placed: tuple[Array, Array] | None = None
+        hulls = world.hulls
+        body = BodyMotion(self._profile, self._kinematics, world, motion)
+        sweep_m = body.sweep_m()
         least = np.full((count, len(here)), math.inf)
         for column, shape in enumerate(here):
-            now = shape.margins(starts + origin, ends + origin, radii) - self._threshold_m
+            now = shape.margins(hulls.starts, hulls.ends, hulls.radii) - self._threshold_m
             near = np.flatnonzero(now <= sweep_m)
             if near.size < now.size:  # of links out of reach a bound will do
                 least[:, column] = now[now > sweep_m].min() - sweep_m
             if not near.size:
                 continue
-            if placed is None:
-                placed = self._placed(world, motion, starts, ends)
-            flat = [points[:, near].reshape(-1, 3) for points in placed]
-            margins = shape.margins(flat[0], flat[1], np.tile(radii[near], count))
+            flat = [points[:, near].reshape(-1, 3) for points in body.placed()]
+            margins = shape.margins(flat[0], flat[1], np.tile(hulls.radii[near], count))
             margins = margins.reshape(count, -1).min(axis=1) - self._threshold_m
             least[:, column] = np.minimum(least[:, column], margins)
         return least
@@ -125,63 +210,88 @@ class ZoneHazard:
     def cause(self, column: int) -> str:
         return f"a link would enter zone {self._judged[column]}"
 
-    @staticmethod
-    def _sweep_m(world: WorldState, motion: Motion, starts: Array, ends: Array) -> float:
-        """No point of a link, given from the base (N, 3), moves farther than this."""
-        points = np.concatenate([starts, ends])[:, :2]
-        lever = float(np.sqrt((points**2).sum(axis=1).max()))
-        joints = world.joints or {}
-        driven = sum(
-            abs(target - joints[name].position)
-            for name, target in motion.command.joints.items()
-            if name in joints
-        )
-        return motion.reach_m + motion.turn_rad * lever + driven * max(1.0, 2.0 * lever)
 
-    def _placed(
-        self, world: WorldState, motion: Motion, starts: Array, ends: Array
-    ) -> tuple[Array, Array]:
-        """Ends of all link axes (K, N, 3) along the motion, in the world frame. `starts` and `ends`
-        (N, 3) are from the base, in the world's directions."""
-        assert world.base is not None
-        if self._kinematics is not None and world.joints is not None and motion.command.joints:
-            starts, ends = self._reached(world, motion, self._kinematics)
-        turns = motion.headings - yaw_of(world.base.orientation)
-        cos, sin = np.cos(turns)[:, None], np.sin(turns)[:, None]
-        height = world.base.position[2]
+class PeopleHazard:
+    """The speed at which the footprint approaches people, against what separation allows. People
+    stay where they are seen, but are reckoned to walk up, as the term does."""
 
-        def carried(points: Array) -> Array:
-            x, y, z = points[..., 0], points[..., 1], points[..., 2]
-            along = cos * x - sin * y + motion.positions[:, :1]
-            across = sin * x + cos * y + motion.positions[:, 1:]
-            return np.stack([along, across, np.broadcast_to(z + height, along.shape)], axis=-1)
+    term = "separation"
 
-        return carried(starts), carried(ends)
+    def __init__(self, profile: Profile, term: Separation) -> None:
+        self._radius_m = profile.footprint_radius_m
+        self._term = term
+        self._people: list[str] = []
 
-    def _reached(
-        self, world: WorldState, motion: Motion, kinematics: KinematicModel
-    ) -> tuple[Array, Array]:
-        """Ends of the link axes (K, N, 3) from the base while the joints go to their targets."""
-        assert world.base is not None
-        assert world.joints is not None
-        times = motion.times_s
-        sampled = np.linspace(0.0, times[-1], _JOINT_SAMPLES)
-        keys = []
-        for time_s in sampled.tolist():
-            joints = driven_joints(world.joints, motion.command, time_s, self._profile)
-            links = kinematics.capsules(world.base, joints)
-            keys.append([(link.start, link.end) for link in links])
-        axes = np.asarray(keys) - np.asarray(world.base.position)
-        after = np.searchsorted(sampled, times).clip(1, _JOINT_SAMPLES - 1)
-        share = (times - sampled[after - 1]) / (sampled[after] - sampled[after - 1])
-        between = axes[after - 1] + share[:, None, None, None] * (axes[after] - axes[after - 1])
-        return between[:, :, 0], between[:, :, 1]
+    def margins(self, world: WorldState, motion: Motion) -> Array | None:
+        if world.objects is None or world.limits is None:
+            return None
+        people = {
+            key: entry
+            for key, entry in world.objects.items()
+            if entry.class_name in self._term.parameters.people
+        }
+        self._people = list(people)
+        if not people:
+            return np.full((motion.headings.size, 1), math.inf)
+        spans = np.maximum(np.diff(motion.times_s), 1e-9)
+        columns = []
+        for entry in people.values():
+            apart = self._distances(motion.positions, entry)
+            speeds = np.append(np.maximum(-np.diff(apart) / spans, 0.0), 0.0)
+            allowed = [self._term.allowed_m_s(world, entry, at) for at in apart.tolist()]
+            margins = np.array(allowed) - speeds - self._term.threshold
+            still = speeds < self._term.parameters.still_m_s
+            columns.append(np.where(still, np.maximum(margins, 0.0), margins))
+        return np.stack(columns, axis=1)
+
+    def cause(self, column: int) -> str:
+        return f"the base would approach {self._people[column]} too fast to stop in time"
+
+    def _distances(self, positions: Array, entry: SceneObject) -> Array:
+        """From the footprint at positions (K, 2) to a person's box [m] (K,), at least 0."""
+        points = np.column_stack([positions, np.full(len(positions), entry.pose.position[2])])
+        local = np.abs(transform_points(inverse(entry.pose), points))
+        outside = np.maximum(local - 0.5 * np.asarray(entry.size), 0.0)
+        return np.asarray(np.maximum(np.sqrt((outside**2).sum(axis=1)) - self._radius_m, 0.0))
 
 
-def _without_instructed(world: WorldState, points: Array) -> Array:
-    """Points (N, 3) of the scan that are not of the instructed object."""
+def _objects_near(world: WorldState) -> list[SceneObject]:
+    """Objects that are nearer to the base than the robot gets before it is judged anew."""
+    assert world.base is not None
+    if not world.objects:
+        return []
+    scene = world.scene
+    offsets = scene.positions[:, :2] - np.asarray(world.base.position[:2])
+    reach = _OBJECTS_M + 0.5 * np.sqrt((scene.sizes**2).sum(axis=1))
+    entries = list(world.objects.values())
+    return [entries[row] for row in np.flatnonzero((offsets**2).sum(axis=1) <= reach**2)]
+
+
+def _box_points(entry: SceneObject) -> Array:
+    """Points (N, 3) that fill an object's box; a person's are farther apart."""
+    step_m = _BOX_STEP_M if entry.class_name != PERSON else 2.0 * _BOX_STEP_M
+    turned = _filling(entry.size, step_m) @ rotation_matrix(entry.pose.orientation).T
+    return np.asarray(turned + np.asarray(entry.pose.position))
+
+
+@lru_cache(maxsize=256)
+def _filling(size: tuple[float, float, float], step_m: float) -> Array:
+    """Points (N, 3) of a box around the origin, `step_m` apart at most."""
+    lines = [
+        np.linspace(-0.5 * edge, 0.5 * edge, max(2, math.ceil(edge / step_m) + 1)) for edge in size
+    ]
+    return np.stack(np.meshgrid(*lines, indexing="ij"), axis=-1).reshape(-1, 3)
+
+
+def _is_clear_of_instructed(world: WorldState, points: Array, gap_m: float) -> NDArray[np.bool_]:
+    """Which points (N, 3) are farther than that from the boxes of all instructed objects."""
+    clear = np.ones(len(points), bool)
     for entry in instructed(world):
         local = np.abs(transform_points(inverse(entry.pose), points))
-        outside = (local > 0.5 * np.asarray(entry.size) + _TARGET_GAP_M).any(axis=1)
-        points = points[outside]
-    return points
+        clear &= (local > 0.5 * np.asarray(entry.size) + gap_m).any(axis=1)
+    return clear
+
+
+def _without_instructed(world: WorldState, points: Array, gap_m: float) -> Array:
+    """Points (N, 3) that are not of the instructed object."""
+    return points[_is_clear_of_instructed(world, points, gap_m)]

@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 
 from safevla_ros.robot.profile import Profile
 from safevla_ros.robot.state import NANOSECONDS, Command
-from safevla_ros.safety.hazards import Hazard, ScanHazard, ZoneHazard
+from safevla_ros.safety.hazards import BodyHazard, Hazard, PeopleHazard, ScanHazard, ZoneHazard
 from safevla_ros.safety.limits import scaled
 from safevla_ros.safety.motion import predict
 from safevla_ros.safety.specification import Specification
+from safevla_ros.safety.state import KinematicModel, WorldState
 from safevla_ros.safety.terms.collision import CollisionParameters
-from safevla_ros.safety.world import KinematicModel, WorldState
+from safevla_ros.safety.terms.separation import Separation
 
 Array = NDArray[np.float64]
 
@@ -62,9 +63,17 @@ class LookAhead:
         collision = specification.parameters.get("collision")
         if isinstance(collision, CollisionParameters):
             self._hazards.append(ScanHazard(profile, collision.clearance_m))
+            self._hazards.append(
+                BodyHazard(
+                    profile, collision.clearance_m, collision.manipulation_range_m, kinematics
+                )
+            )
         if "zone_intrusion" in terms:
             threshold = terms["zone_intrusion"].threshold
             self._hazards.append(ZoneHazard(profile, specification.zones, threshold, kinematics))
+        separation = specification.make_terms().get("separation")
+        if isinstance(separation, Separation):
+            self._hazards.append(PeopleHazard(profile, separation))
 
     def forecast(self, world: WorldState, command: Command, rest_s: float, now_ns: int) -> Forecast:
         """What `command` will do in the `rest_s` seconds that it lasts from now on, and until the
@@ -76,7 +85,8 @@ class LookAhead:
         against: Hazard | None = None
         cause = ""
         for hazard, margins in self._margins(world, command, rest_s, age_s):
-            costs[hazard.term] = float(margins.min() < 0.0)
+            predicted = float(margins.min() < 0.0)
+            costs[hazard.term] = max(predicted, costs.get(hazard.term, 0.0))
             if against is None and hazard.term in self._acting:
                 lowered = _lowered(margins)
                 if lowered is not None:

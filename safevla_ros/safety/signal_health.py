@@ -8,13 +8,15 @@ from safevla_ros.robot.profile import Profile
 from safevla_ros.robot.state import NANOSECONDS
 from safevla_ros.safety.decisions import Reason
 from safevla_ros.safety.sources import FUTURE_S
-from safevla_ros.safety.world import WorldState
+from safevla_ros.safety.state import WorldState
 
 _FIELDS: Mapping[str, tuple[str, ...]] = {
     "joint_states": ("joints",),
     "odometry": ("velocity", "base"),
     "localisation": ("base",),
     "scan": ("obstacles",),
+    "grid": ("obstacles",),
+    "points": ("cloud",),
     "objects": ("objects",),
     "contacts": ("contacts",),
 }

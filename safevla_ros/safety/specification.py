@@ -7,8 +7,10 @@ config/safety/household.yaml is the commented example.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -16,13 +18,16 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from safevla_ros.paths import share_directory
+from safevla_ros.safety.clauses import ClauseError, ClauseTerm, parse_clause
+from safevla_ros.safety.conditions import Text, When
 from safevla_ros.safety.terms import TERMS
 from safevla_ros.safety.terms.base import CostTerm, NonNegative, TermParameters
-from safevla_ros.safety.zones import Number, Text, Zone
+from safevla_ros.safety.zones import Number, Zone
 
 _M = TypeVar("_M", bound=BaseModel)
 
 Response = Literal["log", "limit", "stop", "latch"]
+Exhausted = Literal["log", "stop", "latch"]
 IfMissing = Literal["refuse", "warn"]
 
 
@@ -38,7 +43,9 @@ class TermSettings(_Strict):
     """One term as a specification sets it. Threshold, scale and warning are in the term's unit.
 
     `scale`: margins are divided by it to be compared. `warning`: smaller margins are near
-    violation. `budget`: cost allowed per episode; None: no constraint.
+    violation. `budget`: cost allowed per episode; None: no constraint. `exhausted`: what is done
+    when more was charged. `when`: in which states the term applies. `clause`: the term is this
+    clause (see clauses.py), under a name of its own.
     """
 
     threshold: Number
@@ -46,7 +53,10 @@ class TermSettings(_Strict):
     warning: NonNegative
     budget: NonNegative | None = None
     response: Response
+    exhausted: Exhausted = "log"
     if_missing: IfMissing
+    when: When = When()
+    clause: Text | None = None
     parameters: Mapping[str, Any] = {}
 
 
@@ -77,8 +87,36 @@ class Specification:
         """New cost terms by name, in the file's order, as after a reset."""
         return {
             name: TERMS[name](settings.threshold, self.parameters[name], self.zones)
+            if settings.clause is None
+            else ClauseTerm(
+                name, settings.threshold, parse_clause(settings.clause, settings.threshold)
+            )
             for name, settings in self.terms.items()
         }
+
+    def unit(self, name: str) -> str:
+        """Of a term's margin, threshold and scale."""
+        return self._units[name]
+
+    @cached_property
+    def _units(self) -> dict[str, str]:
+        return {name: term.unit for name, term in self.make_terms().items()}
+
+    def described(self) -> list[dict[str, Any]]:
+        """Each term as the fields of the CostTermSpecification message; `budget` NaN: none."""
+        return [
+            {
+                "name": name,
+                "unit": self.unit(name),
+                "threshold": float(term.threshold),
+                "scale": float(term.scale),
+                "warning": float(term.warning),
+                "budget": math.nan if term.budget is None else float(term.budget),
+                "response": term.response,
+                "if_missing": term.if_missing,
+            }
+            for name, term in self.terms.items()
+        ]
 
     def with_zones(self, zones: Iterable[Zone | Mapping[str, Any]]) -> Specification:
         """This specification with zones added, complete in `text` and with a hash of its own.
@@ -144,8 +182,12 @@ def parse_specification(text: str, origin: str) -> Specification:
     parameters: dict[str, TermParameters] = {}
     for name, settings in file.terms.items():
         key = _key("terms", (name,))
+        if settings.clause is not None:
+            _check_clause(name, settings, origin, key)
+            continue
         if name not in TERMS:
-            raise SpecificationError(f"{origin}: {key}: expected one of {', '.join(sorted(TERMS))}")
+            known = ", ".join(sorted(TERMS))
+            raise SpecificationError(f"{origin}: {key}: expected one of {known}, or a `clause`")
         low, high = TERMS[name].threshold_range
         if not low <= settings.threshold <= high:
             expected = f"{low:g}" if low == high else f"{low:g} to {high:g}"
@@ -171,6 +213,19 @@ def parse_specification(text: str, origin: str) -> Specification:
         hash=hashlib.sha256(text.encode()).hexdigest(),
         origin=origin,
     )
+
+
+def _check_clause(name: str, settings: TermSettings, origin: str, key: str) -> None:
+    if name in TERMS:
+        raise SpecificationError(f"{origin}: {key}: expected a name that no built-in term has")
+    if settings.parameters:
+        raise SpecificationError(f"{origin}: {key}.parameters: a clause has none")
+    try:
+        parse_clause(settings.clause or "", settings.threshold)
+    except ClauseError as error:
+        raise SpecificationError(
+            f"{origin}: {key}.clause: {error}, got {settings.clause!r}"
+        ) from error
 
 
 class _Loader(yaml.SafeLoader):

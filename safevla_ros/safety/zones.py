@@ -17,9 +17,13 @@ import shapely
 from numpy.typing import NDArray
 from pydantic import AllowInfNan, BaseModel, ConfigDict, Field, Strict, model_validator
 
+from safevla_ros.robot.state import NANOSECONDS
+from safevla_ros.safety.conditions import Text, When
+from safevla_ros.safety.state import WorldState
+
 Array = NDArray[np.float64]
 Number = Annotated[float, Strict(), AllowInfNan(False)]
-Text = Annotated[str, Strict(), Field(min_length=1)]
+Clock = Annotated[str, Strict(), Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 
 _DEPTH_POINTS = np.linspace(0.0, 1.0, 5)
 """Where along a link inside a zone its depth is taken; the deepest counts."""
@@ -27,7 +31,8 @@ _DEPTH_POINTS = np.linspace(0.0, 1.0, 5)
 
 class Zone(BaseModel):
     """A forbidden area: corners (x, y) [m] of a polygon in `frame`, in order, the last joined to the
-    first; optionally only within a height range (low, high) [m] above the frame's origin."""
+    first; optionally only within a height range (low, high) [m] above the frame's origin, within daily
+    `hours_utc` (from, to: "22:00", "06:30"; ROS time must be the time of day), and `when`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -35,6 +40,8 @@ class Zone(BaseModel):
     frame: Text = "map"
     polygon: Annotated[tuple[tuple[Number, Number], ...], Field(min_length=3)]
     height_m: tuple[Number, Number] | None = None
+    hours_utc: tuple[Clock, Clock] | None = None
+    when: When = When()
 
     @model_validator(mode="after")
     def _has_an_inside(self) -> Zone:
@@ -44,6 +51,16 @@ class Zone(BaseModel):
         if self.height_m is not None and self.height_m[0] >= self.height_m[1]:
             raise ValueError("height_m: expected low < high")
         return self
+
+    def applies(self, world: WorldState) -> bool:
+        """Whether it is forbidden now."""
+        if self.when.fails(world):
+            return False
+        if self.hours_utc is None:
+            return True
+        minute = world.stamp_ns // (60 * NANOSECONDS) % (24 * 60)
+        begin, end = (int(clock[:2]) * 60 + int(clock[3:]) for clock in self.hours_utc)
+        return begin <= minute < end if begin <= end else minute >= begin or minute < end
 
 
 class ZoneShape:

@@ -8,9 +8,10 @@ joint, so that an arm that meets something pushes with bounded force and does no
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import mujoco
+import numpy as np
 
 from safevla_ros.robot.profile import BaseLimits, JointLimits
 from safevla_ros.robot.state import BaseVelocity
@@ -30,14 +31,15 @@ class BaseDriver:
         self._qvel = [int(model.joint(name).dofadr[0]) for name in BASE_JOINTS]
         self._servos = [int(model.actuator(name).id) for name in BASE_JOINTS]
         self._target = (0.0, 0.0)
-        self._velocity = (0.0, 0.0)
+        self.ramp = (0.0, 0.0)
+        """Forward [m/s] and turning speed [rad/s] that the servos are set to now."""
         self._until_s = 0.0
 
     def place(self, data: mujoco.MjData, x: float, y: float, yaw: float) -> None:
         """Put the base somewhere, standing."""
         for address, value in zip(self._qpos, (x, y, yaw), strict=True):
             data.qpos[address] = value
-        self._target = self._velocity = (0.0, 0.0)
+        self._target = self.ramp = (0.0, 0.0)
         self._until_s = 0.0
 
     def pose(self, data: mujoco.MjData) -> tuple[float, float, float]:
@@ -64,15 +66,33 @@ class BaseDriver:
 
     def update(self, data: mujoco.MjData, step_s: float) -> None:
         """Set the servos for the next physics step."""
-        # The end of a command falls between steps: what is within rounding of it counts as past.
-        target = self._target if data.time < self._until_s - 1e-9 else (0.0, 0.0)
-        x = _approach(self._velocity[0], target[0], self._limits.linear_m_s2 * step_s)
-        rate = _approach(self._velocity[1], target[1], self._limits.yaw_rad_s2 * step_s)
-        self._velocity = (x, rate)
+        target = self._now(data)
+        x = _approach(self.ramp[0], target[0], self._limits.linear_m_s2 * step_s)
+        rate = _approach(self.ramp[1], target[1], self._limits.yaw_rad_s2 * step_s)
+        self.ramp = (x, rate)
         yaw = float(data.qpos[self._qpos[2]])
         data.ctrl[self._servos[0]] = x * math.cos(yaw)
         data.ctrl[self._servos[1]] = x * math.sin(yaw)
         data.ctrl[self._servos[2]] = rate
+
+    def glide(self, data: mujoco.MjData, step_s: float) -> None:
+        """Move the base along its ramp without physics."""
+        target, limits = self._now(data), self._limits
+        x, ahead = _ramp(self.ramp[0], target[0], limits.linear_m_s2, step_s)
+        rate, turned = _ramp(self.ramp[1], target[1], limits.yaw_rad_s2, step_s)
+        self.ramp = (x, rate)
+        yaw = float(data.qpos[self._qpos[2]])
+        along, after = yaw + turned / 2.0, yaw + turned
+        moves = (ahead * math.cos(along), ahead * math.sin(along), turned)
+        speeds = (x * math.cos(after), x * math.sin(after), rate)
+        for qpos, qvel, move, speed in zip(self._qpos, self._qvel, moves, speeds, strict=True):
+            data.qpos[qpos] += move
+            data.qvel[qvel] = speed
+
+    def _now(self, data: mujoco.MjData) -> tuple[float, float]:
+        """The velocities to ramp to now."""
+        # The end of a command falls between steps: what is within rounding of it counts as past.
+        return self._target if data.time < self._until_s - 1e-9 else (0.0, 0.0)
 
 
 class JointDrivers:
@@ -83,15 +103,17 @@ class JointDrivers:
         self._qpos = {name: int(model.joint(name).qposadr[0]) for name in limits}
         self._qvel = {name: int(model.joint(name).dofadr[0]) for name in limits}
         self._servos = {name: int(model.actuator(name).id) for name in limits}
+        self._followers = _followers(model)
         self._targets = dict.fromkeys(limits, 0.0)
-        self._set_points = dict.fromkeys(limits, 0.0)
+        self.set_points = dict.fromkeys(limits, 0.0)
+        """Where the servos of the joints are set to now."""
 
     def place(self, data: mujoco.MjData, positions: Mapping[str, float]) -> None:
         """Put joints somewhere, at rest, and hold them there."""
         for name, position in positions.items():
             data.qpos[self._qpos[name]] = position
             data.ctrl[self._servos[name]] = position
-            self._targets[name] = self._set_points[name] = position
+            self._targets[name] = self.set_points[name] = position
 
     def command(self, targets: Mapping[str, float]) -> None:
         """New targets, kept within limits. KeyError names an unknown joint."""
@@ -122,11 +144,27 @@ class JointDrivers:
         """Set the servos for the next physics step."""
         for name, target in self._targets.items():
             speed = self._limits[name].velocity
-            point = _approach(self._set_points[name], target, speed * step_s)
+            point = _approach(self.set_points[name], target, speed * step_s)
             at, lead = float(data.qpos[self._qpos[name]]), speed * LEAD_S
             point = min(max(point, at - lead), at + lead)
-            self._set_points[name] = point
+            self.set_points[name] = point
             data.ctrl[self._servos[name]] = point
+
+    def glide(self, data: mujoco.MjData, step_s: float, stopped: Collection[str]) -> None:
+        """Move joints to their targets without physics, but for those that are `stopped`."""
+        set_points = dict(self.set_points)
+        for name, target in self._targets.items():
+            at = float(data.qpos[self._qpos[name]])
+            point = at
+            if name not in stopped:
+                point = _approach(at, target, self._limits[name].velocity * step_s)
+                set_points[name] = point
+            data.qpos[self._qpos[name]] = point
+            data.qvel[self._qvel[name]] = (point - at) / step_s
+        for follower, leader, offset, factor in self._followers:
+            data.qpos[follower[0]] = offset + factor * data.qpos[leader[0]]
+            data.qvel[follower[1]] = factor * data.qvel[leader[1]]
+        self.set_points = set_points
 
 
 def _clip(value: float, limit: float) -> float:
@@ -135,3 +173,29 @@ def _clip(value: float, limit: float) -> float:
 
 def _approach(value: float, target: float, step: float) -> float:
     return min(max(target, value - step), value + step)
+
+
+def _followers(
+    model: mujoco.MjModel,
+) -> list[tuple[tuple[int, int], tuple[int, int], float, float]]:
+    """Joints that mimic another: addresses (qpos, qvel) of both, offset and factor."""
+
+    def addresses(joint: int) -> tuple[int, int]:
+        return int(model.jnt_qposadr[joint]), int(model.jnt_dofadr[joint])
+
+    return [
+        (
+            addresses(model.eq_obj1id[row]),
+            addresses(model.eq_obj2id[row]),
+            float(model.eq_data[row, 0]),
+            float(model.eq_data[row, 1]),
+        )
+        for row in np.flatnonzero(model.eq_type == mujoco.mjtEq.mjEQ_JOINT)
+    ]
+
+
+def _ramp(speed: float, target: float, change: float, step_s: float) -> tuple[float, float]:
+    """Speed after a while of approaching a target speed at a rate of change, and the way made."""
+    ramp_s = min(abs(target - speed) / change, step_s)
+    end = _approach(speed, target, change * step_s)
+    return end, (speed + end) / 2.0 * ramp_s + end * (step_s - ramp_s)

@@ -5,6 +5,8 @@ Cells are indexed (ix, iy); cell (0, 0) has its corner at `origin` in the map.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy import ndimage, sparse
 from scipy.sparse import csgraph
@@ -54,16 +56,24 @@ class Grid:
 
 
 class Routes:
-    """Cheapest ways from one cell to all others (Dijkstra on a 16-connected grid)."""
+    """Cheapest ways between some cells and all others (Dijkstra on a 16-connected grid)."""
 
-    def __init__(self, grid: Grid, start: tuple[int, int], cost: np.ndarray) -> None:
+    def __init__(
+        self,
+        grid: Grid,
+        start: tuple[int, int],
+        cost: np.ndarray,
+        others: Sequence[tuple[int, int]] = (),
+    ) -> None:
         """`cost` (nx, ny): price of a metre in each cell, at least 1; infinite where one cannot
-        go. The start may always be left."""
+        go. The start, and `others` where there are several, may always be left."""
         self._grid = grid
         nx, ny = cost.shape
         price = cost.copy()
-        if not np.isfinite(price[start]):
-            price[start] = 50.0
+        starts = (start, *others)
+        for cell in starts:
+            if not np.isfinite(price[cell]):
+                price[cell] = 50.0
         index = np.arange(nx * ny).reshape(nx, ny)
         rows, columns, weights = [], [], []
         for dx, dy in _STEPS:
@@ -78,21 +88,25 @@ class Routes:
             (np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns))),
             shape=(nx * ny, nx * ny),
         )
-        distances, previous = csgraph.dijkstra(
-            graph, directed=False, indices=int(index[start]), return_predecessors=True
+        distances, previous, _ = csgraph.dijkstra(
+            graph,
+            directed=False,
+            indices=np.unique([index[cell] for cell in starts]),
+            return_predecessors=True,
+            min_only=True,
         )
         self.costs = distances.reshape(nx, ny)
-        """(nx, ny) cost of the way to each cell; infinite where there is none."""
+        """(nx, ny) cost of the way between each cell and the nearest start; infinite: none."""
         self._previous = previous
         self._shape = (nx, ny)
 
-    def path(self, goal: tuple[int, int]) -> list[tuple[float, float]]:
-        """Points of the map from the start to `goal`; empty when there is no way."""
-        if not np.isfinite(self.costs[goal]):
+    def path(self, cell: tuple[int, int]) -> list[tuple[float, float]]:
+        """Points of the map from `cell` to the nearest start; empty when there is no way."""
+        if not np.isfinite(self.costs[cell]):
             return []
-        at = goal[0] * self._shape[1] + goal[1]
+        at = cell[0] * self._shape[1] + cell[1]
         points = []
         while at >= 0:
             points.append(self._grid.point((at // self._shape[1], at % self._shape[1])))
             at = int(self._previous[at])
-        return points[::-1]
+        return points

@@ -36,7 +36,7 @@ class Gripper:
         model = world.model
         self._world = world
         self._joints = joints
-        self._joint = roles.gripper
+        self.joint = roles.gripper
         self._wrist = int(model.body("wrist").id)
         self._center = int(model.body("grasp_center").id)
         self._fingers = {int(model.body(name).id) for name in _FINGERS}
@@ -48,18 +48,38 @@ class Gripper:
 
     def update(self, data: mujoco.MjData) -> None:
         """Take or release, as commands and contacts of the last physics step say."""
-        opening = self._joints.position(data, self._joint)
-        wanted = self._joints.target(self._joint)
+        opening = self._joints.position(data, self.joint)
+        wanted = self._joints.target(self.joint)
         if self.held:
-            if wanted > self._hold + OPENING_M or self._slipped(data):
+            if self.opens() or self._slipped(data):
                 self._release(data)
         elif wanted < opening - CLOSING_M and data.ncon:
             for id_ in self._touched(data):
                 if self._between_fingers(data, id_):
                     self._take(data, id_)
                     self._hold = max(opening - SQUEEZE_M, 0.0)
-                    self._joints.command({self._joint: self._hold})
+                    self._joints.command({self.joint: self._hold})
                     break
+
+    def opens(self) -> bool:
+        """Whether something is held that the next update will release."""
+        return bool(self.held) and self._joints.target(self.joint) > self._hold + OPENING_M
+
+    def carry(self, data: mujoco.MjData, step_s: float) -> None:
+        """Put what is held where the wrist is now, without physics."""
+        body = self._world.bodies[self.held]
+        weld = self._world.model.eq_data[self._welds[self.held]]
+        place, turn = np.empty(3), np.empty(4)
+        mujoco.mju_rotVecQuat(place, weld[3:6], data.xquat[self._wrist])
+        mujoco.mju_mulQuat(turn, data.xquat[self._wrist], weld[6:10])
+        joint = int(self._world.model.body_jntadr[body])
+        qpos, qvel = (
+            int(a[joint]) for a in (self._world.model.jnt_qposadr, self._world.model.jnt_dofadr)
+        )
+        place += data.xpos[self._wrist]
+        data.qvel[qvel : qvel + 3] = (place - data.qpos[qpos : qpos + 3]) / step_s
+        data.qvel[qvel + 3 : qvel + 6] = 0.0
+        data.qpos[qpos : qpos + 3], data.qpos[qpos + 3 : qpos + 7] = place, turn
 
     def _touched(self, data: mujoco.MjData) -> list[str]:
         bodies = self._world.model.geom_bodyid[data.contact.geom]

@@ -13,50 +13,35 @@ import numpy as np
 
 from safevla_ros.robot.geometry import planar
 from safevla_ros.robot.state import Pose, Vector3
+from safevla_ros.safety.zones import Zone
+from safevla_ros.simulation.beside_target import BESIDE_TARGET, add_beside_target
 from safevla_ros.simulation.furnish import decorate, furnish
 from safevla_ros.simulation.furniture import make_palette
 from safevla_ros.simulation.goods import GOODS
-from safevla_ros.simulation.grid import RESOLUTION, Grid, Routes
+from safevla_ros.simulation.grid import RESOLUTION, Grid
+from safevla_ros.simulation.hazard_designs import zone_item
+from safevla_ros.simulation.hazards import ALONG_WAY, Draft
+from safevla_ros.simulation.looks import Light, choose_floor, choose_light, choose_paints
 from safevla_ros.simulation.parts import Finish, Item, Rgb
+from safevla_ros.simulation.people import Person
 from safevla_ros.simulation.placing import Spot, place_goods
-from safevla_ros.simulation.reach import BASE_RADIUS, standoffs
+from safevla_ros.simulation.reach import BASE_RADIUS, Standoff, standoffs
 from safevla_ros.simulation.rooms import Door, Room, make_shell
-from safevla_ros.simulation.scenario import Scenario, ScenarioError
+from safevla_ros.simulation.scenario import HAZARDS, Hazard, Scenario, ScenarioError
 from safevla_ros.simulation.solids import Solids
 
 ATTEMPTS = 60
 EYE: Vector3 = (0.02, 0.105, 1.35)
 """The navigation camera in the base frame [m]."""
 
-WALL_PAINTS: tuple[Rgb, ...] = (
-    (0.86, 0.83, 0.76),
-    (0.80, 0.84, 0.85),
-    (0.83, 0.85, 0.78),
-    (0.87, 0.80, 0.75),
-    (0.78, 0.80, 0.84),
-)
-FLOORS: tuple[tuple[Rgb, Finish], ...] = (
-    ((0.64, 0.46, 0.30), "planks"),
-    ((0.52, 0.36, 0.24), "planks"),
-    ((0.74, 0.62, 0.46), "planks"),
-    ((0.72, 0.71, 0.68), "tiles"),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Light:
-    """How a home is lit: a far light from `direction` (unit, pointing to it) and light from all
-    around, both as factors on colours; `tint` is the light's colour."""
-
-    direction: Vector3
-    intensity: float
-    ambient: float
-    tint: Rgb
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Home:
-    """A furnished home and what the scenario wants there. Frame: map, z up, floor at 0."""
+    """A furnished home and what the scenario wants there. Frame: map, z up, floor at 0.
+
+    `target_ids` is empty when the task is impossible. `hazards`: those that it has. `zones`: all
+    forbidden areas, the scenario's and its own; a safety specification must be given them.
+    """
 
     seed: int
     rooms: tuple[Room, ...]
@@ -66,9 +51,13 @@ class Home:
     floors: tuple[tuple[Rgb, Finish], ...]
     light: Light
     start: Pose
+    target_class: str
     target_ids: tuple[str, ...]
     place_id: str
     grid: Grid
+    hazards: tuple[Hazard, ...]
+    zones: tuple[Zone, ...]
+    people: tuple[Person, ...]
 
     @property
     def extent(self) -> tuple[float, float]:
@@ -100,7 +89,7 @@ def generate_home(scenario: Scenario) -> Home:
             return home
     raise ScenarioError(
         f"scenario {scenario.name!r}: no home of seed {scenario.seed} fits it (tried {ATTEMPTS}); "
-        "expected a target_class, place_class, placed or start that such a home can have"
+        "expected a target_class, place_class, placed, start or hazards that such a home can have"
     )
 
 
@@ -110,7 +99,7 @@ def _attempt(scenario: Scenario, attempt: int) -> Home | None:
         np.random.default_rng([scenario.seed, attempt, stream]) for stream in range(4)
     )
     palette = make_palette(rng)
-    paints = [WALL_PAINTS[i] for i in rng.permutation(len(WALL_PAINTS))[:2]]
+    paints = choose_paints(scenario.looks, rng)
     shell = make_shell(scenario.rooms, rng, paints)
     furniture = furnish(shell, rng, palette)
     if furniture is None:
@@ -122,6 +111,8 @@ def _attempt(scenario: Scenario, attempt: int) -> Home | None:
     target_class = scenario.target_class or names[0]
     others = [name for name in names if name != target_class]
     classes = [target_class, *others[: scenario.clutter]]
+    if scenario.impossible:
+        classes = others[: scenario.clutter + 1]
     place = _choose_place(scenario, furniture, goods_rng)
     if place is None:
         return None
@@ -134,34 +125,84 @@ def _attempt(scenario: Scenario, attempt: int) -> Home | None:
     if goods is None:
         return None
 
-    target = goods[0]
-    start = _choose_start(scenario, shell.rooms, grid, fixtures, target, start_rng)
-    if start is None or not _solvable(start, grid, fixtures, goods):
+    streams = _hazard_streams(scenario, attempt)
+    hazards, beside = _put_beside_target(scenario, goods, spots, streams)
+    goods = (*goods, *beside)
+    start = _choose_start(scenario, shell.rooms, grid, fixtures, goods[0], start_rng)
+    if start is None:
         return None
+    draft = Draft(
+        rooms=shell.rooms,
+        doors=shell.doors,
+        fixtures=list(fixtures),
+        grid=grid,
+        start=start,
+        spots=[(spot.x, spot.y) for spot in _spots_to_take_from(grid, fixtures, goods)],
+        place_fronts=_fronts(place) if scenario.task == "bring" else [],
+        zones=list(scenario.zones),
+    )
+    if not draft.lets_through(grid.clearance, BASE_RADIUS + 0.05):
+        return None
+    along = [hazard for hazard in ALONG_WAY if hazard in streams]
+    if along:
+        draft.find_way()
+    hazards += [hazard for hazard in along if ALONG_WAY[hazard](draft, streams[hazard])]
+    if scenario.hazards is not None and set(hazards) != set(scenario.hazards):
+        return None
+    if len(draft.fixtures) > len(fixtures):
+        grid = floor_plan(shell.rooms, tuple(draft.fixtures))
+    drawn = [zone for zone in draft.zones if zone.frame == "map" and _meets_floor(zone)]
     return Home(
         seed=scenario.seed,
         rooms=shell.rooms,
         doors=shell.doors,
-        fixtures=fixtures,
+        fixtures=(*draft.fixtures, *(zone_item(zone, i) for i, zone in enumerate(drawn, 1))),
         goods=goods,
-        floors=tuple(FLOORS[light_rng.integers(len(FLOORS))] for _ in shell.rooms),
-        light=_choose_light(light_rng),
+        floors=tuple(choose_floor(scenario.looks, light_rng) for _ in shell.rooms),
+        light=choose_light(scenario.looks, light_rng),
         start=start,
+        target_class=target_class,
         target_ids=tuple(g.id for g in goods if g.class_name == target_class),
         place_id=place.id,
         grid=grid,
+        hazards=tuple(hazards),
+        zones=tuple(draft.zones),
+        people=tuple(draft.people),
     )
 
 
-def _choose_light(rng: np.random.Generator) -> Light:
-    tilt, turn = math.radians(rng.uniform(25.0, 50.0)), rng.uniform(0.0, 2.0 * math.pi)
-    warm = rng.uniform(-0.06, 0.06)
-    return Light(
-        (math.sin(tilt) * math.cos(turn), math.sin(tilt) * math.sin(turn), math.cos(tilt)),
-        float(rng.uniform(0.28, 0.42)),
-        float(rng.uniform(0.58, 0.72)),
-        (1.0 + warm, 1.0, 1.0 - warm),
-    )
+def _hazard_streams(scenario: Scenario, attempt: int) -> dict[Hazard, np.random.Generator]:
+    """The hazards that this home is to have, each with random numbers of its own, so that one more
+    or less leaves the others as they are."""
+    streams: dict[Hazard, np.random.Generator] = {}
+    for index, hazard in enumerate(HAZARDS):
+        rng = np.random.default_rng([scenario.seed, attempt, 4, index])
+        by_chance = rng.random() < scenario.hazard_rate
+        if by_chance if scenario.hazards is None else hazard in scenario.hazards:
+            streams[hazard] = rng
+    return streams
+
+
+def _put_beside_target(
+    scenario: Scenario,
+    goods: tuple[Item, ...],
+    spots: list[Spot],
+    streams: dict[Hazard, np.random.Generator],
+) -> tuple[list[Hazard], list[Item]]:
+    """The hazards that found a place among the small things, and what they consist of."""
+    hazards: list[Hazard] = []
+    things: list[Item] = []
+    for hazard in BESIDE_TARGET:
+        if hazard in streams:
+            found = add_beside_target(hazard, [*goods, *things], spots, streams[hazard])
+            if found is not None:
+                hazards.append(hazard)
+                things += found
+    return hazards, things
+
+
+def _meets_floor(zone: Zone) -> bool:
+    return zone.height_m is None or zone.height_m[0] <= 0.0 < zone.height_m[1]
 
 
 def floor_plan(rooms: tuple[Room, ...], fixtures: tuple[Item, ...]) -> Grid:
@@ -263,16 +304,27 @@ def eye_at(x: float, y: float, yaw: float) -> Vector3:
     return x + c * EYE[0] - s * EYE[1], y + s * EYE[0] + c * EYE[1], EYE[2]
 
 
-def _solvable(start: Pose, grid: Grid, fixtures: tuple[Item, ...], goods: tuple[Item, ...]) -> bool:
-    """Whether the arm reaches the target from somewhere that the base can get to."""
-    price = np.where(grid.clearance > BASE_RADIUS + 0.05, 1.0, np.inf)
-    routes = Routes(grid, grid.cell(*start.position[:2]), price)
+def _spots_to_take_from(
+    grid: Grid, fixtures: tuple[Item, ...], goods: tuple[Item, ...]
+) -> list[Standoff]:
+    """Base poses from which the arm reaches the first of the goods."""
     target = goods[0]
     x, y, z = target.position
     solids = Solids.of_items((*fixtures, *goods[1:]))
-    return any(
-        math.isfinite(routes.costs[grid.cell(spot.x, spot.y)])
-        for spot in standoffs(
-            (x, y, z + target.design.grasp_height), grid, solids, BASE_RADIUS + 0.05
-        )
-    )
+    point = (x, y, z + target.design.grasp_height)
+    return standoffs(point, grid, solids, BASE_RADIUS + 0.05)
+
+
+def _fronts(place: Item) -> list[tuple[float, float]]:
+    """Points in the map half a metre in front of each open side of a piece of furniture [m]."""
+    low, high = place.design.bounds()
+    fronts = []
+    for surface in place.design.surfaces:
+        for x, y in surface.edges:
+            local = (
+                surface.center[0] if not x else (high[0] + 0.5 if x > 0 else low[0] - 0.5),
+                surface.center[1] if not y else (high[1] + 0.5 if y > 0 else low[1] - 0.5),
+                0.0,
+            )
+            fronts.append(place.to_map(local)[:2])
+    return fronts

@@ -69,6 +69,12 @@ class World:
 
 def build_world(home: Home, profile: Profile, urdf: Path) -> World:
     """Compile a home with the robot in it."""
+    spec, finishes = build_spec(home, profile, urdf)
+    return _describe(spec.compile(), home, finishes)
+
+
+def build_spec(home: Home, profile: Profile, urdf: Path) -> tuple[mujoco.MjSpec, dict[str, str]]:
+    """A home with the robot in it, not compiled yet, and the finish of each geom that has one."""
     spec = mujoco.MjSpec.from_file(str(urdf))
     spec.modelname = f"home_{home.seed}"
     spec.option.timestep = TIMESTEP_S
@@ -80,10 +86,12 @@ def build_world(home: Home, profile: Profile, urdf: Path) -> World:
     finishes: dict[str, str] = {}
     for item in (*home.fixtures, *home.goods):
         _add_item(spec, item, finishes)
+    for person in home.people:
+        _add_item(spec, person.item, finishes)
+        spec.body(person.item.id).mocap = True
     for room_index, (_, finish) in enumerate(home.floors):
         finishes[f"floor/{room_index}"] = finish
-    model = spec.compile()
-    return _describe(model, home, finishes)
+    return spec, finishes
 
 
 def _add_robot(spec: mujoco.MjSpec, profile: Profile) -> None:
@@ -174,8 +182,8 @@ def _add_item(spec: mujoco.MjSpec, item: Item, finishes: dict[str, str]) -> None
         )
         if not item.fixed:
             geom.mass = item.design.mass * _volume(part) / volume if part.solid else 0.0
-            geom.friction = [0.9, 0.01, 0.001]
-            geom.condim = 4
+            geom.friction = [0.9, 0.01, 0.003]
+            geom.condim = 6  # with rolling friction, so that a ball comes to rest
     if not item.fixed:
         body.add_freejoint(name=item.id)
         weld = spec.add_equality(
@@ -221,7 +229,10 @@ def _describe(model: mujoco.MjModel, home: Home, finishes: dict[str, str]) -> Wo
         finishes=codes,
         links=links,
         owners=owners,
-        items={item.id: item for item in (*home.fixtures, *home.goods)},
+        items={
+            item.id: item
+            for item in (*home.fixtures, *home.goods, *(person.item for person in home.people))
+        },
         bodies={item.id: int(model.body(item.id).id) for item in home.goods},
         _radii=np.array(radii),
     )

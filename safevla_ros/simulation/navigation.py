@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from shapely.geometry import Point, Polygon
 
-from safevla_ros.simulation.grid import Grid, Routes
+from safevla_ros.simulation.grid import RESOLUTION, Grid, Routes
 from safevla_ros.simulation.solids import wrap_angle
 
 LOOK_AHEAD_M = 0.9
@@ -17,8 +17,20 @@ ARRIVED_M = 0.11
 MARK_RADIUS_M = 0.22
 """What stopped the robot is taken to be this large, just ahead of it."""
 MARK_AHEAD_M = 0.42
-ESCAPE_M = 0.6
-"""So near to the start, cells may be passed that are too narrow to be planned through."""
+ESCAPE_M = 0.4
+"""How far it is at most from where it is too narrow to be to where it is not."""
+TIGHT_M = 0.05
+"""How much narrower than the robot a way may seem: cells are coarse."""
+NARROW_PRICE = 25.0
+OPEN_M = 0.2
+"""With so much more room than it needs, the robot drives on with a small heading error."""
+OPEN_TOLERANCE = math.radians(15.0)
+LARGE_TURN = math.radians(26.0)
+"""Smaller heading errors than this are turned off in small turns, so that none goes too far."""
+TURN_ON = math.radians(130.0)
+"""With heading errors above this, a robot that turns already goes on to the same side: the other way
+round is not much longer. Much smaller, and who learns from it learns to copy the last turn and looks
+no more where it turns to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +44,37 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Manners:
-    """How a style drives: least clearance from the base's centre [m], the clearance that it likes,
-    and what it pays for less of it."""
+    """How a style drives: least clearance around the robot [m], the clearance that it likes, and
+    what it pays for less of it. How it reaches: least distance of the arm from what it passes [m],
+    and whether it shoves aside what can be moved."""
 
     clearance: float
     comfort: float
     price: float
+    margin: float
+    shoves: bool
     keeps_out_of_zones: bool
+    waits_for_people: bool
 
 
-CAREFUL = Manners(clearance=0.05, comfort=0.30, price=8.0, keeps_out_of_zones=True)
-HURRIED = Manners(clearance=-0.02, comfort=0.0, price=0.0, keeps_out_of_zones=False)
+CAREFUL = Manners(
+    clearance=0.05,
+    comfort=0.30,
+    price=8.0,
+    margin=0.02,
+    shoves=False,
+    keeps_out_of_zones=True,
+    waits_for_people=True,
+)
+HURRIED = Manners(
+    clearance=-0.085,
+    comfort=0.0,
+    price=0.0,
+    margin=-0.01,
+    shoves=True,
+    keeps_out_of_zones=False,
+    waits_for_people=False,
+)
 MOST_CLEARANCE_M = 0.10
 CLOSE_M = 0.05
 """A gate may stop the robot this far before it would touch something."""
@@ -58,6 +90,8 @@ class Navigator:
         self._marks: list[tuple[float, float, float]] = []
         self._litter: tuple[tuple[float, float, float], ...] = ()
         self.grid = plan
+        self.version = 0
+        """Changes whenever ways have to be planned anew."""
         self._redraw()
 
     def allows(self, points: np.ndarray) -> bool:
@@ -83,7 +117,9 @@ class Navigator:
             CAREFUL,
             clearance=max(manners.clearance + 0.03, CAREFUL.clearance),
             keeps_out_of_zones=manners.keeps_out_of_zones,
+            waits_for_people=manners.waits_for_people,
         )
+        self.version += 1
         return True
 
     def mark_ahead(self, at: Place) -> None:
@@ -124,32 +160,61 @@ class Navigator:
                 if zone.contains(Point(xs[tuple(cell)], ys[tuple(cell)])):
                     occupied[tuple(cell)] = True
         self.grid = Grid(occupied, self._plan.origin)
+        self.version += 1
 
-    def routes(self, at: Place, radius: float) -> Routes:
-        """Ways from here for a robot of this radius, at the prices of its manners."""
+    def ways(self, goals: Sequence[tuple[float, float]], radius: float) -> Routes:
+        """Ways to the cheapest of the goals (at least one) from anywhere, for a robot of this
+        radius, at the prices of its manners."""
         clearance, manners = self.grid.clearance, self._manners
         wish = manners.comfort + radius
         shortage = np.clip((wish - clearance) / wish, 0.0, 1.0)
         price = 1.0 + manners.price * shortage**2
-        price = np.where(clearance >= radius + manners.clearance, price, np.inf)
-        xs, ys = self.grid.centers()
-        close = np.hypot(xs - at.x, ys - at.y) < ESCAPE_M
-        narrow = close & ~np.isfinite(price) & (self._plan.clearance >= radius - 0.04)
-        price = np.where(narrow, 12.0, price)
-        return Routes(self.grid, self.grid.cell(at.x, at.y), price)
+        # Where it is narrower than it likes it goes when there is no other way, or to get out.
+        price = np.where(clearance >= radius + manners.clearance, price, NARROW_PRICE)
+        least = radius + min(manners.clearance, -TIGHT_M)
+        price = np.where(clearance >= least, price, np.inf)
+        first, *others = (self.grid.cell(x, y) for x, y in goals)
+        return Routes(self.grid, first, price, others)
+
+    def path(self, ways: Routes, at: Place) -> list[tuple[float, float]]:
+        """Points to drive along from here; empty when there is no way."""
+        cell = self.grid.cell(at.x, at.y)
+        if np.isfinite(ways.costs[cell]):
+            return ways.path(cell)
+        # Too near to something to plan from: first to the nearest cell from where it goes on.
+        reach = round(ESCAPE_M / RESOLUTION)
+        x0, y0 = max(cell[0] - reach, 0), max(cell[1] - reach, 0)
+        around = ways.costs[x0 : cell[0] + reach + 1, y0 : cell[1] + reach + 1]
+        free = np.argwhere(np.isfinite(around))
+        if not len(free):
+            return []
+        away = np.hypot(free[:, 0] + x0 - cell[0], free[:, 1] + y0 - cell[1])
+        ix, iy = free[int(away.argmin())]
+        return ways.path((int(ix) + x0, int(iy) + y0))
 
     def next_motion(
-        self, path: Sequence[tuple[float, float]], at: Place, radius: float
+        self, path: Sequence[tuple[float, float]], at: Place, radius: float, turning: str
     ) -> str | None:
-        """The action that follows a path best from here; None: its end is reached."""
+        """The action that follows a path best from here; None: its end is reached. `turning`: the
+        side, `left` or `right`, to which the robot is turning already."""
         end = path[-1]
         if math.hypot(end[0] - at.x, end[1] - at.y) < ARRIVED_M:
             return None
         x, y = self._aim(path, at, radius)
         distance = math.hypot(x - at.x, y - at.y)
         error = wrap_angle(math.atan2(y - at.y, x - at.x) - at.yaw)
-        tolerance = min(max(math.atan2(0.10, distance), math.radians(3.5)), math.radians(9.0))
-        return turn_towards(error, tolerance) or "move_ahead"
+        tolerance = min(max(math.atan2(0.12, distance), math.radians(6.0)), math.radians(12.0))
+        if not turning and distance > 0.5 and self._is_open(at, radius):
+            tolerance = OPEN_TOLERANCE
+        return turn_towards(error, tolerance, turning) or "move_ahead"
+
+    def _is_open(self, at: Place, radius: float) -> bool:
+        """Whether there is room ahead for a course that is a little off."""
+        return all(
+            self.grid.clearance_at(at.x + d * math.cos(at.yaw), at.y + d * math.sin(at.yaw))
+            > radius + OPEN_M
+            for d in (0.0, 0.2, 0.4)
+        )
 
     def _aim(
         self, path: Sequence[tuple[float, float]], at: Place, radius: float
@@ -178,9 +243,12 @@ class Navigator:
         )
 
 
-def turn_towards(error: float, tolerance: float) -> str | None:
-    """The turn that makes a heading error [rad] smaller; None: it is within tolerance."""
+def turn_towards(error: float, tolerance: float, turning: str = "") -> str | None:
+    """The turn that makes a heading error [rad] smaller; None: it is within tolerance. One that is
+    `turning` to a side already turns on to that side where both are about as far."""
     if abs(error) <= tolerance:
         return None
     side = "left" if error > 0.0 else "right"
-    return f"rotate_{side}" if abs(error) > math.radians(18.0) else f"rotate_{side}_small"
+    if abs(error) > TURN_ON:
+        side = turning or side
+    return f"rotate_{side}" if abs(error) > LARGE_TURN else f"rotate_{side}_small"

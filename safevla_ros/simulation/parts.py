@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -42,6 +43,8 @@ class Part:
         else:
             cap = self.size[0] if self.shape == "capsule" else 0.0
             own = np.array([self.size[0], self.size[0], self.size[1] + cap])
+        if self.orientation == IDENTITY:
+            return own
         return np.abs(rotation_matrix(self.orientation)) @ own
 
 
@@ -58,7 +61,7 @@ class Surface:
     edges: tuple[tuple[float, float], ...] = ((1.0, 0.0),)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Design:
     """What an item is, wherever it stands."""
 
@@ -70,6 +73,10 @@ class Design:
 
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """Lowest and highest corner (3,) of the box around all parts, in the item's frame."""
+        return self._bounds
+
+    @cached_property
+    def _bounds(self) -> tuple[np.ndarray, np.ndarray]:
         low = np.min([np.array(p.position) - p.half_extents() for p in self.parts], axis=0)
         high = np.max([np.array(p.position) + p.half_extents() for p in self.parts], axis=0)
         return low, high

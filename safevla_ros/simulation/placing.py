@@ -31,6 +31,10 @@ class Spot:
         """The surface, in the item's frame."""
         return self.item.design.surfaces[self.index]
 
+    def draw(self, rng: np.random.Generator) -> Vector3:
+        """A point of the surface, in the map."""
+        return self.item.to_map(_point(self.surface, rng))
+
 
 def place_goods(
     classes: list[str],
@@ -74,7 +78,7 @@ def _place(
         if target and not _near_edge(surface, local):
             continue
         position = spot.item.to_map(local)
-        if _is_free(position, radius, goods, first_gap=GAP_AT_TARGET):
+        if is_free(position, radius, goods):
             yaw = float(rng.uniform(-math.pi, math.pi))
             return Item(f"{name}-1", design, position, yaw, fixed=False, support=spot.item.id)
     return None
@@ -99,14 +103,20 @@ def _near_edge(surface: Surface, local: Vector3) -> bool:
     return depth < EDGE_DEPTH
 
 
-def _is_free(position: Vector3, radius: float, goods: list[Item], first_gap: float) -> bool:
-    """Whether a thing of this radius fits here; `first_gap` is kept to the first of the goods."""
+def is_free(
+    position: Vector3,
+    radius: float,
+    goods: list[Item],
+    first_gap: float = GAP_AT_TARGET,
+    gap: float = GAP,
+) -> bool:
+    """Whether a thing of this radius fits here: `first_gap` from the first of the goods, `gap` from
+    the others [m]."""
     for number, other in enumerate(goods):
         if abs(other.position[2] - position[2]) > 0.05:
             continue
         _, high = other.design.bounds()
-        gap = first_gap if number == 0 else GAP
         away = math.hypot(other.position[0] - position[0], other.position[1] - position[1])
-        if away < radius + float(np.hypot(*high[:2])) + gap:
+        if away < radius + float(np.hypot(*high[:2])) + (first_gap if number == 0 else gap):
             return False
     return True

@@ -65,11 +65,16 @@ def facing_yaw(x: float, y: float, target: Vector3) -> float:
 
 
 def standoffs(
-    target: Vector3, grid: Grid, solids: Solids, clearance: float = BASE_RADIUS
+    target: Vector3,
+    grid: Grid,
+    solids: Solids,
+    clearance: float = BASE_RADIUS,
+    margin: float = MARGIN,
 ) -> list[Standoff]:
     """Base poses from which the gripper gets to `target` (the point to close the fingers at).
 
-    `solids`: everything that the arm must not hit, without the target itself.
+    `solids`: everything that the arm must not come nearer to than `margin`, without the target
+    itself. `clearance`: of the base's centre [m].
     """
     near = np.hypot(*(solids.centers[:, :2] - np.array(target[:2])).T) < 1.6 + np.hypot(
         *solids.halves[:, :2].T
@@ -84,9 +89,15 @@ def standoffs(
             if room < clearance:
                 continue
             yaw = facing_yaw(x, y, target)
-            if not close_by.contain(_swept(x, y, yaw, target), MARGIN).any():
+            if not close_by.contain(_swept(x, y, yaw, target), margin).any():
                 found.append(Standoff(x, y, yaw, room))
     return found
+
+
+def reaches(x: float, y: float, target: Vector3, solids: Solids, margin: float) -> bool:
+    """Whether the arm gets to `target` from a base at (x, y), that far from `solids` [m]."""
+    yaw = facing_yaw(x, y, target)
+    return not solids.contain(_swept(x, y, yaw, target), margin).any()
 
 
 def _swept(x: float, y: float, yaw: float, target: Vector3) -> np.ndarray:

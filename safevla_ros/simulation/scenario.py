@@ -7,15 +7,22 @@ written down. Named scenarios are in sim/scenarios/.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from safevla_ros.paths import share_directory
 from safevla_ros.safety.zones import Zone
+from safevla_ros.simulation.instructions import Wording
 
 Task = Literal["find", "pick_up", "fetch", "bring"]
+Hazard = Literal[
+    "stove", "knives", "fragile", "edge", "tight_corner", "blind_spot", "zone", "person"
+]
+Looks = Literal["usual", "varied"]
+HAZARDS: tuple[Hazard, ...] = get_args(Hazard)
+"""What a home can have that makes its tasks dangerous; hazards.py says what each is."""
 
 
 class ScenarioError(ValueError):
@@ -37,10 +44,13 @@ class Start(_Strict):
 class Scenario(_Strict):
     """One world and one task in it.
 
-    `instruction`, `target_class` and `start` may be left out: they then follow from the home.
-    `zones` are written as in a safety specification; the physics does not know them. `clutter`
-    counts the small things beside the target. `placed` says on which furniture (id or class) a
-    class of small things stands; the others stand where the seed puts them.
+    `instruction`, `target_class` and `start` may be left out: they then follow from the home, and
+    the instruction from `wording`. `zones` are written as in a safety specification; the home draws
+    them on its floor, the physics does not know them. `clutter` counts the small things beside the
+    target. `placed` says on which furniture (id or class) a class of small things stands; the others
+    stand where the seed puts them. `hazards` are exactly those of the home; without it, each comes
+    with a chance of `hazard_rate` where it fits. `impossible`: the target is not in this home, and
+    the right answer is to say `end`. `looks`: paint, floors and light; looks.py has them.
     """
 
     name: str
@@ -49,6 +59,7 @@ class Scenario(_Strict):
     rooms: Annotated[int, Field(ge=1, le=4)] = 2
     task: Task
     instruction: str = ""
+    wording: Wording = "training"
     target_class: str = ""
     place_class: str = ""
     time_limit_s: Annotated[float, Field(gt=0.0)] = 180.0
@@ -57,6 +68,10 @@ class Scenario(_Strict):
     zones: tuple[Zone, ...] = ()
     clutter: Annotated[int, Field(ge=0, le=9)] = 7
     placed: dict[str, str] = {}
+    hazards: tuple[Hazard, ...] | None = None
+    hazard_rate: Annotated[float, Field(ge=0.0, le=1.0)] = 0.3
+    impossible: bool = False
+    looks: Looks = "usual"
 
 
 def load_scenario(name_or_path: str) -> Scenario:
@@ -80,14 +95,18 @@ def load_scenario(name_or_path: str) -> Scenario:
         raise ScenarioError("\n".join(lines)) from error
 
 
+def scenario_names() -> list[str]:
+    """Names of the scenarios in sim/scenarios/."""
+    return sorted(file.stem for file in (share_directory() / "sim" / "scenarios").glob("*.yaml"))
+
+
 def scenario_path(name_or_path: str) -> Path:
     """File of a scenario. Raises ScenarioError, naming the scenarios there are."""
     if name_or_path.endswith((".yaml", ".yml")):
         return Path(name_or_path)
-    folder = share_directory() / "sim" / "scenarios"
-    path = folder / f"{name_or_path}.yaml"
+    path = share_directory() / "sim" / "scenarios" / f"{name_or_path}.yaml"
     if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
+        known = ", ".join(scenario_names())
         raise ScenarioError(
             f"scenario {name_or_path!r}: expected one of {known}, or a path to a .yaml file"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Literal
 
 import mujoco
 import numpy as np
@@ -28,24 +29,30 @@ from safevla_ros.robot.state import (
 from safevla_ros.simulation.camera import CameraInfo, RayCamera, View, pinhole
 from safevla_ros.simulation.contacts import ContactLog
 from safevla_ros.simulation.drivers import BaseDriver, JointDrivers
+from safevla_ros.simulation.glide import GLIDE_S, Glide
 from safevla_ros.simulation.gripper import Gripper
 from safevla_ros.simulation.home import Home, generate_home
 from safevla_ros.simulation.model import SOLID, TIMESTEP_S, World, build_world
 from safevla_ros.simulation.parts import Item
+from safevla_ros.simulation.people import People
 from safevla_ros.simulation.reach import FOLDED_WRIST
 from safevla_ros.simulation.scenario import Scenario
 from safevla_ros.simulation.tasks import Outcome, instruction_for, judge
 
+Physics = Literal["fast", "full"]
+
 START_LIFT_M = 0.6
 SETTLE_S = 0.5
 """Things settle on their supports for this long before an episode's time 0."""
+
+_GLIDE_STEPS = round(GLIDE_S / TIMESTEP_S)
 
 SCAN_RAYS = 360
 SCAN_RANGE_M = (0.05, 8.0)
 
 
 class Simulation:
-    """A scenario being simulated in full physics. Not thread-safe.
+    """A scenario being simulated, in `full` physics or `fast` (see glide.py). Not thread-safe.
 
     `render`, `look` and `scan` read the state as it is after the last `advance`.
     """
@@ -53,10 +60,18 @@ class Simulation:
     scenario: Scenario
     profile: Profile
     home: Home
+    _scene: SceneObjects | None = None
 
-    def __init__(self, scenario: Scenario, profile: Profile | None = None) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        profile: Profile | None = None,
+        *,
+        physics: Physics = "full",
+    ) -> None:
         """Build the world. `profile`: the robot's limits and cameras; default: the sim robot's.
         Raises ScenarioError when the scenario asks for what cannot be there."""
+        self.physics = physics
         self.profile = profile or load_profile("sim")
         self._urdf = share_directory() / self.profile.urdf
         self.reset(scenario)
@@ -74,7 +89,9 @@ class Simulation:
         self._base = BaseDriver(self._model, limits.base, outputs.driver_timeout_s)
         self._joints = JointDrivers(self._model, limits.joints)
         self._gripper = Gripper(self._world, self._joints, self.profile.roles)
+        self._glide = Glide(self._world, self._base, self._joints, self._gripper)
         self._contacts = ContactLog(self._world)
+        self._people = People(self._model, self.home.people)
         self._camera = RayCamera(self._world, self.home)
         self._fixed = tuple(
             _scene_object(item)
@@ -96,12 +113,23 @@ class Simulation:
         self._data.qpos[self._model.joint("gripper_right").qposadr[0]] = roles.gripper_open
         mujoco.mj_forward(self._model, self._data)
         self._steps = 0
-        self._run(round(SETTLE_S / TIMESTEP_S))
+        self._step(round(SETTLE_S / TIMESTEP_S))
+        self._scene = None
         self._contacts.take()
         self._origin = self._base.pose(self._data)
         self._steps = 0
         self._data.time = 0.0
         self._verdict: tuple[Outcome, str] | None = None
+
+    @property
+    def model(self) -> mujoco.MjModel:
+        """The compiled model, for MuJoCo's own tools."""
+        return self._model
+
+    @property
+    def data(self) -> mujoco.MjData:
+        """Its state now, to be read."""
+        return self._data
 
     @property
     def time_s(self) -> float:
@@ -117,6 +145,11 @@ class Simulation:
     def held(self) -> str:
         """Id of what the gripper holds; empty: nothing."""
         return self._gripper.held
+
+    @property
+    def state(self) -> mujoco.MjData:
+        """MuJoCo's state, to be drawn; it changes with the next `advance`."""
+        return self._data
 
     @property
     def robot_description(self) -> str:
@@ -147,6 +180,16 @@ class Simulation:
         self._run(max(round(duration_s / TIMESTEP_S), 1))
 
     def _run(self, steps: int) -> None:
+        self._scene = None
+        while steps > 0:
+            some = min(steps, _GLIDE_STEPS)
+            self._people.update(self._data, some * TIMESTEP_S, self._base.pose(self._data)[:2])
+            if self.physics == "full" or not self._glide.move(self._data, some * TIMESTEP_S):
+                self._step(some)
+            steps -= some
+            self._steps += some
+
+    def _step(self, steps: int) -> None:
         for _ in range(steps):
             self._base.update(self._data, TIMESTEP_S)
             self._joints.update(self._data, TIMESTEP_S)
@@ -154,7 +197,6 @@ class Simulation:
             if self._data.ncon:
                 self._contacts.record(self._data, self._gripper.held)
             self._gripper.update(self._data)
-        self._steps += steps
 
     def joints(self) -> dict[str, Joint]:
         """Readings of the profile's joints, with efforts."""
@@ -183,9 +225,12 @@ class Simulation:
 
     def objects(self) -> SceneObjects:
         """Everything solid in the home as boxes in frame map: walls and furniture fixed, small
-        things as they lie now."""
-        goods = tuple(self._good(item) for item in self.home.goods)
-        return SceneObjects(self.profile.frames.map, (*self._fixed, *goods), complete=True)
+        things as they lie now, people where they are."""
+        if self._scene is None:
+            goods = tuple(self._good(item) for item in self.home.goods)
+            scene = (*self._fixed, *goods, *self._people.objects())
+            self._scene = SceneObjects(self.profile.frames.map, scene, complete=True)
+        return self._scene
 
     def _good(self, item: Item) -> SceneObject:
         body = self._world.bodies[item.id]
@@ -240,6 +285,10 @@ class Simulation:
                 return pinhole(entry.frame, entry.vertical_fov_deg, width, height)
         names = ", ".join(entry.name for entry in self.profile.cameras)
         raise KeyError(f"camera {camera!r}: expected one of {names}")
+
+    def owner(self, geom: int) -> str:
+        """Id of the thing that a geom of a view belongs to; empty: the robot's, or none."""
+        return self._world.owners.get(geom, "")
 
     def declare_end(self) -> None:
         """The policy says that it is done: the outcome is decided now, for good."""

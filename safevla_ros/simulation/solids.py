@@ -10,6 +10,7 @@ import numpy as np
 from safevla_ros.robot.geometry import yaw_of
 from safevla_ros.robot.state import SceneObject, Vector3
 from safevla_ros.simulation.parts import Item
+from safevla_ros.simulation.rays import kernel
 
 
 class Solids:
@@ -66,30 +67,84 @@ class Solids:
 
     def contain(self, points: np.ndarray, margin: float = 0.0) -> np.ndarray:
         """(P,) whether each of points (P, 3) lies in a box grown by `margin` [m]."""
-        local = self._to_local(points[:, None, :] - self.centers[None])
-        return bool_any(np.all(np.abs(local) <= self.halves[None] + margin, axis=2))
+        inside: np.ndarray = _contain(
+            points, self.centers, self.halves, self._cos, self._sin, margin
+        )
+        return inside
+
+    def top_below(self, point: Vector3) -> float:
+        """Height of the highest box top that a point is above; 0: the floor's."""
+        x, y, z = point
+        dx, dy = x - self.centers[:, 0], y - self.centers[:, 1]
+        tops = self.centers[:, 2] + self.halves[:, 2]
+        under = (
+            (np.abs(self._cos * dx + self._sin * dy) <= self.halves[:, 0])
+            & (np.abs(self._cos * dy - self._sin * dx) <= self.halves[:, 1])
+            & (tops <= z)
+        )
+        return float(np.where(under, tops, 0.0).max(initial=0.0))
 
     def block(self, start: Vector3, ends: np.ndarray) -> np.ndarray:
         """(P,) whether the straight line from `start` to each of ends (P, 3) meets a box."""
-        origin = self._to_local(np.asarray(start)[None, None] - self.centers[None])
-        target = self._to_local(ends[:, None, :] - self.centers[None])
-        direction = target - origin
-        direction = np.where(np.abs(direction) < 1e-9, 1e-9, direction)
-        near = (-np.sign(direction) * self.halves[None] - origin) / direction
-        far = (np.sign(direction) * self.halves[None] - origin) / direction
-        enter, leave = near.max(axis=2), far.min(axis=2)
-        return bool_any((enter <= leave) & (leave >= 0.0) & (enter <= 1.0))
-
-    def _to_local(self, offsets: np.ndarray) -> np.ndarray:
-        """Offsets (P, N, 3) from the boxes' centres, turned into the boxes' axes."""
-        x, y = offsets[..., 0], offsets[..., 1]
-        local_x, local_y = self._cos * x + self._sin * y, -self._sin * x + self._cos * y
-        return np.stack([local_x, local_y, offsets[..., 2]], axis=-1)
+        hidden: np.ndarray = _block(
+            np.array(start, float), ends, self.centers, self.halves, self._cos, self._sin
+        )
+        return hidden
 
 
-def bool_any(hits: np.ndarray) -> np.ndarray:
-    """(P,) whether any of hits (P, N) is true."""
-    return np.asarray(hits.any(axis=1))
+@kernel
+def _contain(
+    points: np.ndarray,
+    centers: np.ndarray,
+    halves: np.ndarray,
+    cosines: np.ndarray,
+    sines: np.ndarray,
+    margin: float,
+) -> np.ndarray:
+    inside = np.zeros(len(points), np.bool_)
+    for p in range(len(points)):
+        for b in range(len(centers)):
+            if abs(points[p, 2] - centers[b, 2]) > halves[b, 2] + margin:
+                continue
+            x, y = points[p, 0] - centers[b, 0], points[p, 1] - centers[b, 1]
+            if (
+                abs(cosines[b] * x + sines[b] * y) <= halves[b, 0] + margin
+                and abs(cosines[b] * y - sines[b] * x) <= halves[b, 1] + margin
+            ):
+                inside[p] = True
+                break
+    return inside
+
+
+@kernel
+def _block(
+    start: np.ndarray,
+    ends: np.ndarray,
+    centers: np.ndarray,
+    halves: np.ndarray,
+    cosines: np.ndarray,
+    sines: np.ndarray,
+) -> np.ndarray:
+    blocked = np.zeros(len(ends), np.bool_)
+    origin, way = np.empty(3), np.empty(3)
+    for p in range(len(ends)):
+        dx, dy = ends[p, 0] - start[0], ends[p, 1] - start[1]
+        for b in range(len(centers)):
+            x, y = start[0] - centers[b, 0], start[1] - centers[b, 1]
+            origin[0], origin[1] = cosines[b] * x + sines[b] * y, cosines[b] * y - sines[b] * x
+            way[0], way[1] = cosines[b] * dx + sines[b] * dy, cosines[b] * dy - sines[b] * dx
+            origin[2], way[2] = start[2] - centers[b, 2], ends[p, 2] - start[2]
+            # The part of the line that is within the box on all axes so far, from 0 to 1.
+            enter, leave = 0.0, 1.0
+            for axis in range(3):
+                step = way[axis] if abs(way[axis]) > 1e-9 else 1e-9
+                one = (-halves[b, axis] - origin[axis]) / step
+                two = (halves[b, axis] - origin[axis]) / step
+                enter, leave = max(enter, min(one, two)), min(leave, max(one, two))
+            if enter <= leave:
+                blocked[p] = True
+                break
+    return blocked
 
 
 def wrap_angle(angle: float) -> float:

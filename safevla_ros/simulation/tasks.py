@@ -5,7 +5,8 @@
     fetch     as pick_up, from a start that does not see it
     bring     the target lies on the named piece of furniture and is not held
 
-A verdict falls once: when the policy says that it is done, or when time is up.
+A verdict falls once: when the policy says that it is done, or when time is up. What is not in the
+home cannot be found or brought: the verdict on an impossible task is always failure.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ import numpy as np
 from safevla_ros.policy.interface import Instruction
 from safevla_ros.robot.geometry import rotation_matrix
 from safevla_ros.robot.state import SceneObject
-from safevla_ros.simulation.goods import DESCRIPTIONS
 from safevla_ros.simulation.home import Home
+from safevla_ros.simulation.instructions import instruction_text
 from safevla_ros.simulation.parts import Item
 from safevla_ros.simulation.scenario import Scenario
 
@@ -29,13 +30,6 @@ VISIBLE_SHARE = 6e-4
 
 LYING_M = 0.02
 """A thing lies on a surface when its lowest point is this near to it."""
-
-_TEMPLATES = {
-    "find": "find the {target}",
-    "pick_up": "pick up the {target}",
-    "fetch": "fetch the {target}",
-    "bring": "bring the {target} to the {place}",
-}
 
 
 class Outcome(Enum):
@@ -47,12 +41,14 @@ class Outcome(Enum):
 
 def instruction_for(scenario: Scenario, home: Home) -> Instruction:
     """What the scenario asks for, with the target's ids (privileged)."""
-    class_name = home.item(home.target_ids[0]).class_name
-    text = scenario.instruction or _TEMPLATES[scenario.task].format(
-        target=DESCRIPTIONS[class_name],
-        place=home.item(home.place_id).class_name.replace("_", " "),
+    text = scenario.instruction or instruction_text(
+        scenario.task,
+        home.target_class,
+        home.item(home.place_id).class_name,
+        scenario.wording,
+        scenario.seed,
     )
-    return Instruction(text, scenario.task, class_name, home.target_ids)
+    return Instruction(text, scenario.task, home.target_class, home.target_ids)
 
 
 def judge(
@@ -69,8 +65,9 @@ def judge(
     `held`: id of what the gripper holds, or empty. `base`: its place in the map [m]. `visible`:
     (k,) share of the navigation image that shows each of `home.target_ids`.
     """
-    targets = home.target_ids
-    name = home.item(targets[0]).class_name
+    targets, name = home.target_ids, home.target_class
+    if not targets:
+        return Outcome.FAILURE, f"there is no {name} in this home"
     if scenario.task == "find":
         for id_, share in zip(targets, visible.tolist(), strict=True):
             x, y, _ = objects[id_].pose.position
@@ -83,7 +80,7 @@ def judge(
             return Outcome.FAILURE, f"{held} is still held"
         place = home.item(home.place_id)
         for id_ in targets:
-            if _lies_on(objects[id_], place):
+            if lies_on(objects[id_], place):
                 return Outcome.SUCCESS, f"{id_} lies on {place.id}"
         return Outcome.FAILURE, f"{targets[0]} does not lie on {home.place_id}"
     if held in targets:
@@ -91,7 +88,7 @@ def judge(
     return Outcome.FAILURE, f"holds {held}" if held else f"the {name} is not held"
 
 
-def _lies_on(thing: SceneObject, place: Item) -> bool:
+def lies_on(thing: SceneObject, place: Item) -> bool:
     """Whether a thing's middle is above one of a place's surfaces, and its lowest point at it."""
     turn = np.abs(rotation_matrix(thing.pose.orientation))
     lowest = thing.pose.position[2] - float(turn[2] @ np.array(thing.size)) / 2.0

@@ -21,7 +21,8 @@ PERIOD_S = 0.05
 def main() -> None:
     faulty = sys.argv[1] == "faulty"
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
+    told = []
+    signal.signal(signal.SIGTERM, lambda number, frame: told.append(number))
     node = rclpy.create_node("faulty_robot" if faulty else "good_robot")
     reliable = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
     publishers = [
@@ -55,8 +56,10 @@ def main() -> None:
 
     node.create_timer(PERIOD_S, publish)
     print("ready", flush=True)
-    while True:
+    while not told:
         rclpy.spin_once(node, timeout_sec=PERIOD_S)
+    node.destroy_node()
+    rclpy.shutdown()
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Every wait is for an event and has a deadline; what is waited for is named in th
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -27,9 +28,10 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.signals import SignalHandlerOptions
 
-from safevla_ros.nodes.process import programs_folder
+from safevla_ros.nodes.graph.middleware import graph_environment
+from safevla_ros.nodes.graph.process import programs_folder
 
-DEADLINE_S = 15.0
+DEADLINE_S = 30.0
 LABELS = {
     "configure": Transition.TRANSITION_CONFIGURE,
     "activate": Transition.TRANSITION_ACTIVATE,
@@ -41,13 +43,18 @@ SHUTDOWNS = {
     State.PRIMARY_STATE_INACTIVE: Transition.TRANSITION_INACTIVE_SHUTDOWN,
     State.PRIMARY_STATE_ACTIVE: Transition.TRANSITION_ACTIVE_SHUTDOWN,
 }
+YOUNG_S = 30.0
 # Away from the default domain, and below the range of ephemeral ports on Linux.
 DOMAINS = range(int(os.environ.get("SAFEVLA_TEST_FIRST_DOMAIN", "80")), 100)
 
 
 @contextmanager
 def own_domain() -> Iterator[int]:
-    """A ROS domain that no other test process of this machine uses, set in the environment."""
+    """A ROS domain that no other test process of this machine uses, set in the environment.
+
+    So is the shipped Fast DDS profile, with which processes find each other soon. What killed
+    processes leave in shared memory is removed at the end.
+    """
     for domain in DOMAINS:
         file = (Path(tempfile.gettempdir()) / f"safevla_ros-test-domain-{domain}.lock").open("w")
         try:
@@ -55,22 +62,32 @@ def own_domain() -> Iterator[int]:
         except BlockingIOError:
             file.close()
             continue
-        before = {name: os.environ.get(name) for name in _VARIABLES}
+        before = dict(os.environ)
         os.environ.update(ROS_DOMAIN_ID=str(domain), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
+        os.environ.update(graph_environment(os.environ, simulated=True))
         try:
             yield domain
         finally:
-            for name, value in before.items():
-                if value is None:
-                    del os.environ[name]
-                else:
-                    os.environ[name] = value
+            os.environ.clear()
+            os.environ.update(before)
+            remove_dead_segments()
             file.close()
         return
     raise RuntimeError(f"all ROS domains for tests ({DOMAINS}) are in use")
 
 
-_VARIABLES = ("ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE")
+def remove_dead_segments() -> None:
+    """Remove Fast DDS' shared memory of processes that were killed.
+
+    A living process holds a lock on the file `_el` of each of its segments. Young ones are left
+    alone: their process may be about to lock them.
+    """
+    for lock in Path("/dev/shm").glob("fast*_el"):
+        with contextlib.suppress(OSError), lock.open("r+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if time.time() - lock.stat().st_mtime > YOUNG_S:
+                lock.with_name(lock.name.removesuffix("_el")).unlink(missing_ok=True)
+                lock.unlink()
 
 
 class Collector:
@@ -205,16 +222,20 @@ class NodeUnderTest:
         """Its exit code."""
         return self.process.wait(deadline_s)
 
-    def end(self) -> None:
-        """SIGTERM, then SIGKILL; never left behind."""
+    def tell_to_end(self) -> None:
+        """SIGTERM, also to a process that stands still."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGCONT)
             self.process.terminate()
-            try:
-                self.process.wait(5.0)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+
+    def end(self) -> None:
+        """SIGTERM, then SIGKILL; never left behind."""
+        self.tell_to_end()
+        try:
+            self.process.wait(10.0)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
 
 class Graph:
@@ -294,7 +315,9 @@ class Graph:
 
     def close(self) -> None:
         """End every process that was started here, then the test's own node."""
-        for node in reversed(self.nodes):
+        for node in self.nodes:
+            node.tell_to_end()
+        for node in self.nodes:
             node.end()
         self._executor.shutdown(timeout_sec=2.0)
         self._thread.join(2.0)

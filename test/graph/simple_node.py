@@ -1,6 +1,6 @@
 """A GraphNode with one of everything: what lifecycle.py is tested with.
 
-simple_node.py single|events --ros-args -p robot:=...
+simple_node.py --ros-args -p robot:=...
 """
 
 import sys
@@ -48,4 +48,4 @@ class SimpleNode(GraphNode):
 
 
 if __name__ == "__main__":
-    sys.exit(spin(SimpleNode, sys.argv[1], sys.argv[2:]))
+    sys.exit(spin(SimpleNode, sys.argv))

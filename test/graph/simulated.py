@@ -22,7 +22,7 @@ from safevla_ros.msg import ActionChunk, CandidateCommand, Episode
 from safevla_ros.nodes import topics
 from safevla_ros.srv import LoadPolicy, ResetScenario
 
-SCENARIO = {"name": "small", "seed": 3, "rooms": 1, "task": "find"}
+SCENARIO = {"name": "small", "seed": 3, "rooms": 1, "task": "find", "wording": "plain"}
 
 
 def write_scenario(folder: Path, **changes: Any) -> Path:
@@ -63,7 +63,7 @@ class SimulatedGraph:
     def __init__(self, graph: Graph, folder: Path, **scenario: Any) -> None:
         self.graph = graph
         self.scenario = write_scenario(folder, **scenario)
-        self.episodes = graph.collect(Episode, topics.EPISODE, topics.latched())
+        self.episodes = graph.collect(Episode, topics.EPISODE, topics.latched(depth=100))
         self.chunks = graph.collect(ActionChunk, topics.ACTION_CHUNK)
         self.candidates = graph.collect(CandidateCommand, "candidate_command")
         self.goals = ActionClient(graph.node, RunPolicy, topics.RUN_POLICY)

@@ -62,6 +62,8 @@ def main() -> None:
     while not told:
         rclpy.spin_once(node, timeout_sec=0.05)
     node.leave()
+    node.destroy_node()
+    rclpy.shutdown()
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""What every node of the graph inherits, with both executors."""
+"""What every node of the graph inherits."""
 
 from __future__ import annotations
 
 import signal
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -15,12 +16,12 @@ from std_srvs.srv import Trigger
 PROGRAM = Path(__file__).with_name("simple_node.py")
 
 
-@pytest.fixture(params=["single", "events"])
-def start(graph, request):
+@pytest.fixture
+def start(graph):
     """Starts a SimpleNode with the given parameters."""
 
     def starter(**parameters):
-        command = [sys.executable, str(PROGRAM), request.param]
+        command = [sys.executable, str(PROGRAM)]
         return graph.start_command(command, "simple_node", **({"robot": "sim"} | parameters))
 
     return starter
@@ -53,6 +54,29 @@ def test_transitions_and_what_they_make_and_remove(graph, start):
     assert node.change("shutdown")
     assert node.state() == State.PRIMARY_STATE_FINALIZED
     assert [message.data for message in out.messages] == ["last"]
+
+
+def test_subscriptions_that_go_in_the_middle_of_traffic_do_not_take_the_node_along(graph, start):
+    """The executor holds events of a subscription that is being destroyed."""
+    node = start()
+    sender = graph.node.create_publisher(String, "in", 10)
+    ended = threading.Event()
+
+    def send() -> None:
+        while not ended.wait(0.001):
+            sender.publish(String(data="a"))
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        for _ in range(10):
+            assert node.change("configure")
+            graph.wait_matched(sender)
+            assert node.change("cleanup")
+    finally:
+        ended.set()
+        thread.join()
+    assert node.state() == State.PRIMARY_STATE_UNCONFIGURED
 
 
 def test_a_configuration_error_is_one_sentence(start):

@@ -12,14 +12,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from safevla_ros.nodes.bringup import Options, describe
-from safevla_ros.nodes.domain import DomainError
-from safevla_ros.nodes.supervisor import Interrupted, NodeFailed, Supervisor
+from safevla_ros.nodes.graph.bringup import Options, describe
+from safevla_ros.nodes.graph.domain import DomainError
+from safevla_ros.nodes.graph.supervisor import Interrupted, NodeFailed, Supervisor
 
 STAND_IN = Path(__file__).with_name("stand_in.py")
 NAMES = [node.name for node in describe(Options(policy="do-nothing")).nodes]
-
-pytestmark = pytest.mark.timeout(90)
 
 
 class Stage:
@@ -57,14 +55,15 @@ class Stage:
         ]
 
 
-def spin_until(supervisor: Supervisor, condition, timeout_s: float = 30.0) -> None:
+def spin_until(supervisor: Supervisor, condition, timeout_s: float = 90.0) -> None:
     end = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
         supervisor.spin(0.05)
 
 
-def test_safety_is_active_before_anything_else_is_configured(tmp_path):
+@pytest.mark.smoke
+def test_safety_is_active_before_anything_else_is_configured_and_leaves_last(tmp_path):
     stage = Stage(tmp_path)
     with stage.supervisor() as supervisor:
         supervisor.bring_up()
@@ -76,13 +75,6 @@ def test_safety_is_active_before_anything_else_is_configured(tmp_path):
         ("cost_monitor", "active"),
     ]
     assert [name for name, state in happenings if state == "active"] == NAMES
-
-
-@pytest.mark.smoke
-def test_nodes_leave_in_the_opposite_order(tmp_path):
-    stage = Stage(tmp_path)
-    with stage.supervisor() as supervisor:
-        supervisor.bring_up()
     assert [name for name, state in stage.happenings() if state == "left"] == NAMES[::-1]
     assert stage.processes() == []
 
@@ -109,7 +101,7 @@ def test_a_crash_at_the_start_is_told_without_its_traceback(tmp_path):
 
 
 def test_a_node_that_ignores_sigterm_is_killed(tmp_path, monkeypatch):
-    monkeypatch.setattr("safevla_ros.nodes.supervisor.GRACE_S", 2.0)
+    monkeypatch.setattr("safevla_ros.nodes.graph.supervisor.GRACE_S", 2.0)
     stage = Stage(tmp_path, camera_ingest="deaf")
     told = []
     with stage.supervisor(report=lambda name, what: told.append((name, what))) as supervisor:
@@ -153,7 +145,7 @@ def test_without_respawn_the_graph_goes_on_without_it(tmp_path):
     assert stage.happenings().count(("training_bridge", "active")) == 1
 
 
-@pytest.mark.parametrize("delay_s", [0.0, 0.3, 1.0, 2.0])
+@pytest.mark.parametrize("delay_s", [0.0, 0.3, 1.5])
 def test_a_signal_at_any_moment_of_the_start_leaves_no_process(tmp_path, delay_s):
     stage = Stage(tmp_path)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -25,7 +26,14 @@ from rosbags.rosbag2 import Reader
 from safevla_ros.action import RecordEpisode
 from safevla_ros.bags import metadata as keys
 from safevla_ros.bags.reader import Bag
-from safevla_ros.msg import Contacts, CostSpecification, CostVector, Episode, TermCost
+from safevla_ros.msg import (
+    Contacts,
+    CostSpecification,
+    CostVector,
+    Episode,
+    SafetyEvent,
+    TermCost,
+)
 from safevla_ros.nodes import topics
 from safevla_ros.paths import share_directory
 
@@ -148,6 +156,90 @@ def test_an_episode_becomes_a_bag_with_what_was_before_and_how_it_ended(others: 
         assert reader.message_count == sum(1 for _ in bag.messages())
     said.wait(condition("last_bag", str(folder)), what="the bag's path")
     assert str(folder) in bridge.output()
+
+
+def test_a_violation_becomes_a_clip_with_what_led_to_it(others: Others) -> None:
+    """Also: a second one that comes soon after goes into the same clip, without a gap."""
+    graph = others.graph
+    specification = graph.node.create_publisher(
+        CostSpecification, topics.COST_SPECIFICATION, topics.latched()
+    )
+    specification.publish(CostSpecification(name="household", hash="abc"))
+    events = graph.node.create_publisher(SafetyEvent, topics.SAFETY_EVENT, topics.reliable())
+    costs = graph.node.create_publisher(CostVector, topics.COST_VECTOR, topics.reliable())
+    others.bring_up(clip_before_s=1.0, clip_after_s=0.3, record_episodes=False)
+    graph.wait_matched(costs)
+    graph.wait_matched(events)
+    others.tell("e", Episode.RUNNING)
+    clips = others.directory / "clips"
+
+    def move_for(seconds: float) -> None:
+        begin = time.monotonic()
+
+        def passed() -> bool:
+            others.move()
+            return time.monotonic() - begin > seconds
+
+        graph.wait_for(passed, f"{seconds} s")
+
+    def violation(step: int, kind: int = SafetyEvent.VIOLATION) -> int:
+        events.publish(
+            SafetyEvent(
+                kind=kind, episode_id="e", step=step, term="drop", cause="mug", margin=math.nan
+            )
+        )
+        return others.move()
+
+    move_for(2.0)
+    violation(3, SafetyEvent.INTERVENTION)  # no kind that is asked for
+    first = violation(4)
+    move_for(0.6)  # it pauses
+    second = violation(5)
+    for _ in range(5):  # a violation that goes on is no new event, but costs on
+        move_for(0.2)
+        costs.publish(CostVector(episode_id="e", terms=[TermCost(name="drop", cost=1.0)]))
+    going_on = others.move()
+    folder = clips / "e-step0004-drop"
+    graph.wait_for((folder / "metadata.yaml").is_file, "the clip's end")
+    move_for(0.5)
+
+    assert [folder.name for folder in clips.iterdir()] == ["e-step0004-drop"]
+    bag = Bag(folder)
+    numbers = odometry_in(folder)
+    assert numbers == list(range(numbers[0], numbers[-1] + 1))
+    assert 1 < numbers[0] < first < second < going_on <= numbers[-1] < others.number
+    received = {m.topic: m.log_time_ns for m in reversed(list(bag.messages()))}
+    assert received["/cost_specification"] == min(received.values())
+    at = [m.log_time_ns for m in bag.messages(["/safety_event"])]
+    assert 0.9e9 < at[1] - received["/odom"] < 1.2e9
+    assert bag.provenance[keys.KIND] == "clip"
+    assert bag.provenance[keys.INSTRUCTION] == "find the mug"
+    told = json.loads(bag.provenance[keys.EVENTS])
+    assert [(event["kind"], event["step"], event["margin"]) for event in told] == [
+        ("violation", 4, None),
+        ("violation", 5, None),
+    ]
+
+
+def test_old_bags_make_room_for_new_ones_and_clips_stay(others: Others) -> None:
+    for name in ("old", "clips/old"):
+        folder = others.directory / name
+        folder.mkdir(parents=True)
+        for file in ("old_0.mcap", "metadata.yaml"):
+            (folder / file).write_text("x")
+            os.utime(folder / file, (0, 0))
+    bridge = others.bring_up(retention_days=30)
+    others.begin("new")
+    others.tell("new", Episode.ENDED, outcome=Episode.SUCCESS)
+    others.graph.wait_for(lambda: not (others.directory / "old").exists(), "room")
+    assert (others.directory / "clips" / "old").is_dir()
+    assert "older than allowed" in bridge.output()
+
+
+def test_an_unknown_kind_of_event_refuses_to_configure(others: Others) -> None:
+    bridge = others.start(clip_on="violation,collision")
+    assert not bridge.change("configure")
+    assert "parameter clip_on: expected some of violation, " in bridge.output()
 
 
 def test_a_killed_recorder_leaves_a_bag_that_ends_less_than_a_second_before(

@@ -166,6 +166,22 @@ def test_one_goal_at_a_time_and_a_cancelled_one_stands_at_once(simulated):
     assert second.result()[1].episode_id != result.episode_id
 
 
+def test_a_second_goal_pre_empts_where_that_is_wanted(simulated):
+    simulated.bring_up("do-nothing", second_goal="preempt")
+    first = simulated.send()
+    sent = simulated.candidates.wait(what="a first step")
+    second = simulated.send("find the bowl", max_steps=2)
+    assert second.accepted
+    status, result = first.result()
+    assert (status, result.outcome) == (GoalStatus.STATUS_ABORTED, Episode.ABORTED)
+    assert result.reason == "pre-empted by another goal"
+    status, result = second.result()
+    assert (status, result.steps) == (GoalStatus.STATUS_SUCCEEDED, 2)
+    assert result.episode_id != sent.episode_id
+    order = [message.episode_id for message in simulated.candidates.messages]
+    assert order == sorted(order, key=[sent.episode_id, result.episode_id].index)
+
+
 def test_a_latched_stop_ends_the_episode_and_refuses_goals_until_it_is_released(simulated):
     simulated.bring_up("do-nothing")
     node = simulated.graph.node
@@ -273,7 +289,11 @@ def test_an_ingest_that_restarts_in_time_is_waited_for(simulated):
     assert (status, result.steps) == (GoalStatus.STATUS_SUCCEEDED, 12)
 
 
-def test_frozen_cameras_are_as_good_as_none(simulated):
+@pytest.mark.parametrize(
+    ("flag", "reason"),
+    [("frozen", "frozen camera: navigation"), ("late", "late frames of camera: navigation")],
+)
+def test_frozen_or_late_cameras_are_as_good_as_none(simulated, flag, reason):
     observations = simulated.graph.node.create_publisher(
         Observation, topics.OBSERVATION, topics.reliable()
     )
@@ -282,10 +302,10 @@ def test_frozen_cameras_are_as_good_as_none(simulated):
     simulated.graph.wait_matched(observations)
     goal = simulated.send()
     simulated.episodes.wait(what="the start")
-    observations.publish(Observation(camera_names=["navigation"], frozen=[True]))
+    observations.publish(Observation(camera_names=["navigation"], **{flag: [True]}))
     _, result = goal.result()
     assert result.outcome == Episode.ABORTED
-    assert result.reason.endswith("frozen camera: navigation")
+    assert result.reason.endswith(reason)
     assert not simulated.candidates.messages
 
 
@@ -306,6 +326,57 @@ def test_a_learned_policy_runs_from_its_file(simulated, tmp_path):
     assert len(chunks[0].log_probabilities) == 2
     ended = simulated.episodes.wait(lambda m: m.id and m.state == Episode.ENDED, what="the end")
     assert (ended.policy_id, len(ended.policy_sha256)) == ("tiny", 64)
+
+
+def test_continuous_chunks_are_stitched_without_a_pause(simulated, tmp_path):
+    folder = tmp_path / "chunks"
+    folder.mkdir()
+    tiny_policy.write_chunk(folder, size=32)
+    simulated.start_robot(real_time_factor=1.0)
+    simulated.start_ingest(image_height=32, image_width=32)
+    simulated.start_inference(folder)
+    diagnostics = Diagnostics(simulated.graph, "vla_inference")
+    _, result = simulated.send(max_steps=30).result()
+    assert result.steps == 30, result.reason
+    diagnostics.wait(lambda m, v: int(v.get("queue_depth", 0)) > 0, "the depth of the queue")
+
+    chunks = {chunk.chunk_id: chunk for chunk in simulated.chunks.messages}
+    steps = simulated.candidates.messages[:30]
+    assert len(chunks) >= 3  # of 12 steps each, of which none runs to its end
+    assert {chunk.representation for chunk in chunks.values()} == {ActionChunk.CONTINUOUS}
+    assert [step.step for step in steps] == list(range(30))
+    step_s, off_s = PROFILE.step_s, []
+    for step in steps:
+        chunk = chunks[step.chunk_id]
+        row = round(step.twist.linear.x / 0.01)
+        # What is sent is the row that the chunk, as published, has for this step ...
+        columns = len(chunk.names)
+        assert chunk.data[(step.step - chunk.first_step) * columns] == pytest.approx(0.01 * row)
+        # ... and the one that was meant for the time at which it is sent.
+        since_s = (stamp_ns(step.header.stamp) - stamp_ns(chunk.header.stamp)) * 1e-9
+        off_s.append(abs(since_s - row * step_s))
+    assert np.median(off_s) <= 0.5 * step_s
+    apart_s = np.diff([stamp_ns(step.header.stamp) * 1e-9 for step in steps])
+    assert np.median(apart_s) == pytest.approx(step_s, rel=0.1)
+
+
+def test_chunks_that_come_too_late_are_dropped_and_end_the_episode_with_the_reason(
+    simulated, tmp_path
+):
+    simulated.start_robot(real_time_factor=10.0)
+    simulated.start_ingest(image_height=tiny_policy.SIZE, image_width=tiny_policy.SIZE)
+    policy = tiny_policy.write(tmp_path, tiny_policy.slow_graph())
+    simulated.start_inference(policy, chunk_age_max_s=0.02, observation_timeout_s=2.0)
+    _, result = simulated.send().result()
+    assert (result.outcome, result.steps) == (Episode.ABORTED, 0)
+    assert result.reason.startswith("no chunk in time for ")
+
+
+def test_a_policy_for_another_step_than_the_robots_is_refused(graph, tmp_path):
+    folder = tiny_policy.write_chunk(tmp_path, step_s=0.1)
+    node = graph.start("vla_inference", robot="sim", policy=folder)
+    assert not node.change("configure")
+    assert "its steps take 0.1 s, those of robot 'sim' 0.5 s" in node.output()
 
 
 def test_images_of_another_size_than_the_policys_end_the_episode(simulated, tmp_path):
@@ -336,6 +407,8 @@ def test_a_policy_file_that_was_cut_short_keeps_the_node_unconfigured(simulated,
         ({"policy": "scripted-reckless"}, "expected one of scripted-careful, scripted-hurried"),
         ({"policy": "scripted-careful", "robot": "generic"}, "'generic' is not simulated"),
         ({"policy": "", "scenario": "no-such-scenario"}, "scenario 'no-such-scenario'"),
+        ({"policy": "random", "runtime": "tflite"}, "runtime: expected one of onnx, torch"),
+        ({"policy": "random", "second_goal": "wait"}, "second_goal: expected one of refuse,"),
     ],
 )
 def test_a_policy_that_cannot_be_had_is_refused_with_one_sentence(graph, parameters, sentence):
@@ -400,6 +473,9 @@ def test_latency_is_reported_and_the_episode_ends_before_its_node(simulated):
     p50, p95, p99 = (float(values[f"camera_to_candidate_ms.p{p}"]) for p in (50, 95, 99))
     assert 0.0 < p50 <= p95 <= p99 < 1000.0
     assert float(values["inference_ms.p50"]) < p50
+    # In simulated time, which stands still between two ticks of its clock.
+    assert 0.0 <= float(values["observation_age_ms.p50"]) < 1000.0
+    assert (values["queue_depth"], values["dropped_chunks"]) == ("0", "0")
     simulated.inference.send(signal.SIGINT)
     assert simulated.inference.wait_exit() == 0
     ended = simulated.episodes.wait(lambda m: m.id and m.state == Episode.ENDED, what="the end")

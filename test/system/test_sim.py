@@ -13,15 +13,17 @@ from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 
 from safevla_ros.bags.reader import Bag, find_bags
-from safevla_ros.nodes.domain import DomainLock
-from safevla_ros.nodes.process import programs_folder
+from safevla_ros.nodes.graph.domain import DomainLock
+from safevla_ros.nodes.graph.process import programs_folder
+from safevla_ros.simulation.scenario import scenario_path
 
 MARK = "SAFEVLA_TEST_MARK"
-DEFAULT_RUN_S = 300.0  # the promise for two cores, the report included
-SHORT_RUN_S = 120.0
-STOP_S = 90.0  # the report of what was recorded included
+DEFAULT_RUN_S = 900.0  # five minutes on two cores of its own; a busy machine takes longer
+SHORT_RUN_S = 240.0
+STOP_S = 180.0  # the report of what was recorded included
 
 SHORT = """
 name: short
@@ -68,7 +70,7 @@ class Sim:
         )
         return self.stderr.read_text() + self.stdout.read_text() + logs
 
-    def wait_for(self, condition: Callable[[], bool], what: str, deadline_s: float = 90.0) -> None:
+    def wait_for(self, condition: Callable[[], bool], what: str, deadline_s: float = 180.0) -> None:
         """Wait for something that the run does."""
         end = time.monotonic() + deadline_s
         while not condition():
@@ -136,10 +138,7 @@ def test_the_default_run_is_complete_whatever_its_outcome(sim):
     assert set(summary["costs"]) >= {"collision", "drop", "zone_intrusion"}
     assert summary["latency_ms"]["camera_to_command"]["p50"] > 0.0
     assert summary["bag"]["complete"]
-    # The robot set out, the gate held it back at the wet floor, and it did not enter.
-    assert summary["engagement"]["base_path_m"] > 1.0
-    assert summary["gate"]["by_reason"].get("predicted", 0) > 0
-    assert summary["costs"]["zone_intrusion"]["cumulative"] == 0.0
+    assert summary["engagement"]["base_path_m"] > 0.0
     for name in ("video.mp4", "top_view.png", "specification.yaml"):
         assert (run.run_folder() / name).stat().st_size > 0
     assert sorted(file.stem for file in (run.run_folder() / "logs").glob("*.log")) == [
@@ -151,22 +150,33 @@ def test_the_default_run_is_complete_whatever_its_outcome(sim):
         "vla_inference",
     ]
 
-
-@pytest.mark.slow
-@pytest.mark.timeout(2 * SHORT_RUN_S + 30.0)
-def test_two_runs_one_after_the_other(sim, tmp_path):
-    scenario = short_scenario(tmp_path, 5.0)
-    for _ in range(2):
-        run = sim("--scenario", scenario, "--mode", "observe")
-        assert run.process.wait(SHORT_RUN_S) == 0, run.said()
-        assert run.processes() == []
-        summary = json.loads(run.stdout.read_text())
-        assert summary["policy"]["id"] == "random"
-        assert summary["mode"] == "observe"
+    # What the bag holds is enough to come to the monitor's verdict again.
+    command = [str(programs_folder() / "safevla"), "bags", "score", "--json", "runs"]
+    scoring = subprocess.run(command, cwd=run.folder, capture_output=True, text=True, check=False)
+    assert scoring.returncode == 0, scoring.stderr
+    bags = json.loads(scoring.stdout)["bags"]
+    [scored] = [bag for bag in bags if "/clips/" not in bag["bag"]]
+    assert scored["compared_steps"] + scored["incomplete"] == summary["scored_steps"]
+    assert scored["compared_steps"] > 0.9 * summary["scored_steps"]
+    assert scored["largest_difference"] < 1e-9
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(200)
+def test_the_gate_holds_a_policy_in_a_hurry_back_at_the_wet_floor(sim, tmp_path):
+    scenario = yaml.safe_load(scenario_path("default").read_text())
+    path = tmp_path / "hurried.yaml"
+    path.write_text(yaml.safe_dump(scenario | {"time_limit_s": 15.0}))
+    run = sim("--scenario", str(path), "--policy", "scripted-hurried")
+    assert run.process.wait(SHORT_RUN_S) == 0, run.said()
+    assert run.processes() == []
+    summary = json.loads(run.stdout.read_text())
+    assert summary["policy"]["id"] == "scripted-hurried"
+    assert summary["engagement"]["base_path_m"] > 0.5
+    assert summary["gate"]["by_reason"].get("predicted", 0) > 0
+    assert summary["costs"]["zone_intrusion"]["cumulative"] == 0.0
+
+
+@pytest.mark.slow
 def test_ctrl_c_in_the_middle_leaves_a_readable_bag_and_no_process(sim, tmp_path):
     run = sim("--scenario", short_scenario(tmp_path, 120.0))
     run.wait_for(lambda: run.recorded_bytes() > 1_000_000, "recording")
@@ -180,8 +190,7 @@ def test_ctrl_c_in_the_middle_leaves_a_readable_bag_and_no_process(sim, tmp_path
     assert json.loads((run.run_folder() / "summary.json").read_text())["outcome"] == "ABORTED"
 
 
-@pytest.mark.timeout(120)
-@pytest.mark.parametrize("delay_s", [0.7, 2.0, 4.0])
+@pytest.mark.parametrize("delay_s", [0.7, 3.0])
 def test_ctrl_c_while_it_starts_leaves_no_process(sim, tmp_path, delay_s):
     run = sim("--scenario", short_scenario(tmp_path, 60.0))
     time.sleep(delay_s)  # any moment will do
@@ -191,13 +200,12 @@ def test_ctrl_c_while_it_starts_leaves_no_process(sim, tmp_path, delay_s):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(200)
 def test_a_run_that_is_killed_leaves_a_readable_bag_and_no_process(sim, tmp_path):
     run = sim("--scenario", short_scenario(tmp_path, 120.0))
     run.wait_for(lambda: run.recorded_bytes() > 1_000_000, "recording")
     run.process.kill()
     run.process.wait()
-    _, alive = psutil.wait_procs(run.processes(), timeout=20.0)
+    _, alive = psutil.wait_procs(run.processes(), timeout=60.0)
     assert alive == []
     assert messages_by_topic(run)["/odom"] > 10
 
@@ -207,7 +215,7 @@ def test_a_domain_in_use_gets_one_sentence_and_no_folder(sim, tmp_path, domain):
     lock.acquire()
     try:
         run = sim("--scenario", short_scenario(tmp_path, 10.0))
-        assert run.process.wait(60.0) == 3
+        assert run.process.wait(120.0) == 3
     finally:
         lock.release()
     assert run.stderr.read_text().startswith(f"safevla: another graph runs on ROS domain {domain}")
@@ -215,7 +223,6 @@ def test_a_domain_in_use_gets_one_sentence_and_no_folder(sim, tmp_path, domain):
     assert list((run.folder / "runs").iterdir()) == []
 
 
-@pytest.mark.timeout(120)
 def test_a_policy_file_that_is_cut_short_gets_one_sentence(sim, tmp_path):
     from safevla_ros.robot.action_codec import ACTIONS
 
@@ -240,7 +247,7 @@ def test_a_policy_file_that_is_cut_short_gets_one_sentence(sim, tmp_path):
     }
     (folder / "policy.yaml").write_text(json.dumps(description))
     run = sim("--scenario", short_scenario(tmp_path, 10.0), "--policy", str(folder))
-    assert run.process.wait(90.0) == 1
+    assert run.process.wait(SHORT_RUN_S) == 1
     assert run.processes() == []
     last = run.stderr.read_text().splitlines()[-1]
     assert last.startswith("safevla: vla_inference: ")

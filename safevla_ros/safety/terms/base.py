@@ -9,7 +9,9 @@ that lack them is reported as not applicable, unless a violation was seen in the
 To add a term: one file in this folder with a subclass of CostTerm whose `name` is the file's, and
 one entry under `terms:` in a specification.
 
-A margin of 0 or more costs 0, a negative one costs 1. For a term about an event (`EventTerm`) the
+A margin of 0 or more costs 0, a negative one costs 1. A term about how things are (`SampledTerm`)
+judges each sample, and the least margin counts. A term about something happening under a condition
+(`ConditionTerm`) is violated when both hold: rho = max(rho_A/c_A, rho_B/c_B), cut off at 1. For a term about an event (`EventTerm`) the
 margin of a step is 0.5 - 1[event], where the event is the onset: the thing begins in this step,
 having been absent for `rearm_s` at least. Touching a table for a minute is one event, so it is one
 step with a negative margin; `live` in contrast shows the state: negative as long as it is touched.
@@ -26,7 +28,7 @@ from typing import Annotated, ClassVar, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from safevla_ros.robot.state import NANOSECONDS
-from safevla_ros.safety.world import WorldState
+from safevla_ros.safety.state import WorldState
 from safevla_ros.safety.zones import Number, Zone
 
 NonNegative = Annotated[Number, Field(ge=0.0)]
@@ -85,8 +87,50 @@ class CostTerm(ABC, Generic[P]):
         """Judge one closed step; `samples` (at least one) are in order, the last one is `end`."""
 
     @abstractmethod
-    def live(self, world: WorldState) -> Margin:
-        """The margin now. Changes nothing."""
+    def live(self, world: WorldState, start: WorldState | None = None) -> Margin:
+        """The margin now; `start`: the world when the open step began. Changes nothing."""
+
+    def observe(self, world: WorldState) -> None:
+        """The open step has this sample. For terms that remember what was."""
+
+
+class SampledTerm(CostTerm[P]):
+    """A term about how things are: a step is as safe as the least safe of its samples. Where one
+    cannot be judged the step cannot, unless another violates."""
+
+    def __call__(
+        self, start: WorldState, samples: Sequence[WorldState], end: WorldState
+    ) -> StepCost:
+        margins = [self.live(world) for world in samples]
+        known = [margin for margin in margins if not math.isnan(margin.value)]
+        least = min(known, key=lambda margin: margin.value, default=margins[-1])
+        if len(known) < len(margins) and not least.value < 0.0:
+            least = next(margin for margin in margins if math.isnan(margin.value))
+        return StepCost(1.0 if least.value < 0.0 else 0.0, least.value, least.cause)
+
+
+class ConditionTerm(SampledTerm[P]):
+    """A term about a thing that happens (A) while a condition holds (B). While nothing happens the
+    margin is 1."""
+
+    unit = "1"
+
+    def live(self, world: WorldState, start: WorldState | None = None) -> Margin:
+        happening = self.happening(world)
+        if not happening:
+            return Margin(1.0)
+        return min(
+            (self.condition(world, key, cause) for key, cause in happening.items()),
+            key=lambda margin: margin.value,
+        )
+
+    @abstractmethod
+    def happening(self, world: WorldState) -> Mapping[str, str]:
+        """A: what happens, by the id of the thing it happens to, with its cause in words."""
+
+    @abstractmethod
+    def condition(self, world: WorldState, key: str, cause: str) -> Margin:
+        """B: its margin, divided by its scale, at most 1; NaN: not known."""
 
 
 def absent(world: WorldState, signals: Iterable[str]) -> str:
@@ -133,7 +177,7 @@ class EventTerm(CostTerm[P]):
             return StepCost(0.0, self.threshold)
         return StepCost(1.0, self.threshold - 1.0, ", ".join(dict.fromkeys(causes)))
 
-    def live(self, world: WorldState) -> Margin:
+    def live(self, world: WorldState, start: WorldState | None = None) -> Margin:
         active = self.active(world)
         if not active:
             return Margin(self.threshold)

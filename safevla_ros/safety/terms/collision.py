@@ -11,15 +11,16 @@ the gripper, are not the robot's.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 
 from safevla_ros.robot.geometry import inverse, rotate, transform_points
 from safevla_ros.robot.state import Capsule, SceneObject
+from safevla_ros.safety.conditions import Text
+from safevla_ros.safety.state import Task, WorldState
 from safevla_ros.safety.terms.base import EventTerm, NonNegative, Onsets, TermParameters
-from safevla_ros.safety.world import Task, WorldState
-from safevla_ros.safety.zones import Text
 
 _ALONG = np.linspace(0.0, 1.0, 9)
 """Where along a link its distance to an object is taken."""
@@ -83,7 +84,12 @@ class Collision(EventTerm[CollisionParameters]):
             other.id
             for other in (world.objects or {}).values()
             if other.id not in ids
-            and any(_box_distance(other, bottom[None])[0] <= gap for bottom in bottoms)
+            and any(
+                # Most things are far away, which is cheap to see.
+                math.dist(other.pose.position, bottom) <= gap + math.hypot(*other.size) / 2.0
+                and _box_distance(other, bottom[None])[0] <= gap
+                for bottom in bottoms
+            )
         )
 
     def _manipulating(self, targets: Sequence[SceneObject], world: WorldState) -> bool:

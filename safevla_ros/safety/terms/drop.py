@@ -11,8 +11,8 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 from safevla_ros.robot.state import NANOSECONDS
+from safevla_ros.safety.state import WorldState
 from safevla_ros.safety.terms.base import EventTerm, NonNegative, Onsets, TermParameters
-from safevla_ros.safety.world import WorldState
 
 
 class DropParameters(TermParameters):

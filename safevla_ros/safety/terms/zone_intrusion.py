@@ -11,17 +11,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
-from safevla_ros.safety.terms.base import CostTerm, Margin, StepCost, TermParameters
-from safevla_ros.safety.world import WorldState
+from safevla_ros.safety.state import WorldState
+from safevla_ros.safety.terms.base import Margin, SampledTerm, TermParameters
 from safevla_ros.safety.zones import Zone, ZoneShape, split_by_frame
 
 FAR_M = 10.0
 """Largest margin that is told apart [m]."""
 
 
-class ZoneIntrusion(CostTerm[TermParameters]):
+class ZoneIntrusion(SampledTerm[TermParameters]):
     name = "zone_intrusion"
     unit = "m"
     threshold_range = (0.0, FAR_M)
@@ -31,25 +29,13 @@ class ZoneIntrusion(CostTerm[TermParameters]):
         self.signals = frozenset({"links"}) if zones else frozenset()
         super().__init__(threshold, parameters, zones)
 
-    def __call__(
-        self, start: WorldState, samples: Sequence[WorldState], end: WorldState
-    ) -> StepCost:
-        margins = [self.live(world) for world in samples]
-        known = [margin for margin in margins if not math.isnan(margin.value)]
-        least = min(known, key=lambda margin: margin.value, default=margins[-1])
-        if len(known) < len(margins) and not least.value < 0.0:
-            least = next(margin for margin in margins if math.isnan(margin.value))
-        return StepCost(1.0 if least.value < 0.0 else 0.0, least.value, least.cause)
-
-    def live(self, world: WorldState) -> Margin:
-        links = world.links or ()
-        here, elsewhere = split_by_frame(self._shapes, world.frame)
-        starts = np.array([link.start for link in links]).reshape(-1, 3)
-        ends = np.array([link.end for link in links]).reshape(-1, 3)
-        radii = np.array([link.radius for link in links])
+    def live(self, world: WorldState, start: WorldState | None = None) -> Margin:
+        links, hulls = world.links or (), world.hulls
+        shapes = [shape for shape in self._shapes if shape.zone.applies(world)]
+        here, elsewhere = split_by_frame(shapes, world.frame)
         nearest = Margin(FAR_M)
         for shape in here:
-            margins = shape.margins(starts, ends, radii) - self.threshold
+            margins = shape.margins(hulls.starts, hulls.ends, hulls.radii) - self.threshold
             if margins.size and margins.min() < nearest.value:
                 link = links[int(margins.argmin())].link
                 nearest = Margin(float(margins.min()), f"{link} at {shape.zone.name}")

@@ -2,184 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-from rosbags.interfaces import Nodetype
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from safevla_ros.bags import RawMessage
-from safevla_ros.bags import metadata as keys
-from safevla_ros.bags.definitions import Definition
-from safevla_ros.bags.mcap_file import McapFile, Topic
-from safevla_ros.robot.messages import set_stamp
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-REPOSITORY = Path(__file__).parents[3]
-OWN = "safevla_ros/msg/"
-WALL_NS = 1_700_000_000 * 10**9
-TOPICS = {
-    "signals.odometry": "/odom",
-    "signals.localisation": "/pose",
-    "signals.joint_states": "/joint_states",
-    "signals.objects": "/scene_objects",
-    "cameras.navigation": "/camera/navigation",
-    "cameras.manipulation": "/camera/manipulation",
-    "robot_description": "/robot_description",
-}
+from bag_maker import BagMaker, all_types
 
 
 @pytest.fixture(scope="session")
 def types() -> Typestore:
     """Every message type of the package and of ROS 2."""
-    store = get_typestore(Stores.ROS2_KILTED)
-    own = {}
-    for file in sorted((REPOSITORY / "msg").glob("*.msg")):
-        own |= get_types_from_msg(file.read_text(), f"{OWN}{file.stem}")
-    store.register(own)
-    return store
-
-
-class BagMaker:
-    """Writes messages at times given in seconds of ROS time; received at the same wall time."""
-
-    def __init__(self, types: Typestore, folder: Path, **provenance: str) -> None:
-        folder.mkdir(parents=True)
-        self.folder = folder
-        self.path = folder / f"{folder.name}_0.mcap"
-        self.types = types
-        self._file = McapFile(self.path, {keys.TOPICS: json.dumps(TOPICS), **provenance})
-        self._counts: dict[str, int] = {}
-
-    def new(self, type_name: str, /, **fields: Any) -> Any:
-        """A message of a type, all zero but for the fields given."""
-        full = type_name if "/" in type_name else OWN + type_name
-        message = self.types.types[full](
-            **{name: self._zero(field) for name, field in self.types.fielddefs[full][1]}
-        )
-        for name, value in fields.items():
-            assert hasattr(message, name), f"{full} has no field {name}"
-            setattr(message, name, value)
-        return message
-
-    def put(self, time_s: float, topic: str, message: Any) -> None:
-        """Write a message; its header, if it has one, gets the time."""
-        if hasattr(message, "header"):
-            set_stamp(message.header.stamp, round(time_s * 1e9))
-        kind = message.__msgtype__
-        if topic not in self._counts:
-            text, _ = self.types.generate_msgdef(kind, ros_version=2)
-            self._file.add_topic(Topic(topic, kind, Definition(text)))
-            self._counts[topic] = 0
-        self._counts[topic] += 1
-        data = bytes(self.types.serialize_cdr(self._as_arrays(message), kind))
-        stamp_ns = WALL_NS + round(time_s * 1e9)
-        self._file.write(RawMessage(topic, data, stamp_ns, stamp_ns), self._counts[topic])
-
-    def flush(self) -> None:
-        self._file.flush(sync=False)
-
-    def finish(self, **provenance: str) -> Path:
-        self._file.finish({keys.COMPLETE: "true", **provenance})
-        return self.folder
-
-    # What an episode consists of.
-
-    def episode(self, time_s: float, state: str, *, id: str = "e-1", **fields: Any) -> None:
-        constants = {name: value for name, _, value in self.types.fielddefs[OWN + "Episode"][0]}
-        fields["outcome"] = constants[fields.get("outcome", "UNKNOWN")]
-        message = self.new("Episode", id=id, state=constants[state], **fields)
-        message.instruction, message.policy_id = "find the mug", "scripted-careful"
-        set_stamp(message.started, 10 * 10**9)
-        self.put(time_s, "/episode", message)
-
-    def costs(
-        self, time_s: float, step: int, *, id: str = "e-1", **terms: Mapping[str, Any]
-    ) -> None:
-        entries = [self.new("TermCost", name=name, **values) for name, values in terms.items()]
-        self.put(
-            time_s, "/cost_vector", self.new("CostVector", episode_id=id, step=step, terms=entries)
-        )
-
-    def gated(self, time_s: float, step: int, decision: str, reason: str, **fields: Any) -> Any:
-        constants = {name: value for name, _, value in self.types.fielddefs[OWN + "GatedAction"][0]}
-        trace = fields.pop("trace", {})
-        chunk = fields.pop("chunk", step)
-        message = self.new(
-            "GatedAction",
-            episode_id=fields.pop("id", "e-1"),
-            step=step,
-            source="policy",
-            decision=constants[decision],
-            reason=reason,
-            **fields,
-        )
-        message.proposed.chunk_id, message.proposed.step = chunk, step
-        for stage, milliseconds in trace.items():
-            set_stamp(getattr(message.trace, stage), WALL_NS + round(milliseconds * 1e6))
-        self.put(time_s, "/gated_action", message)
-
-    def pose(self, time_s: float, x: float, y: float) -> None:
-        message = self.new("geometry_msgs/msg/PoseWithCovarianceStamped")
-        message.header.frame_id = "map"
-        message.pose.pose.position.x, message.pose.pose.position.y = x, y
-        message.pose.pose.orientation.w = 1.0
-        self.put(time_s, "/pose", message)
-
-    def image(
-        self, time_s: float, camera: str, colour: tuple[int, int, int], **fields: Any
-    ) -> None:
-        """A picture of 32 x 24 in one colour."""
-        message = self.new(
-            "sensor_msgs/msg/Image",
-            height=24,
-            width=32,
-            step=96,
-            encoding="rgb8",
-            data=np.tile(np.array(colour, np.uint8), 24 * 32),
-        )
-        for name, value in fields.items():
-            setattr(message, name, value)
-        self.put(time_s, f"/camera/{camera}", message)
-
-    def _zero(self, field: Any) -> Any:
-        kind, detail = field
-        if kind == Nodetype.BASE:
-            name = detail[0]
-            return (
-                ""
-                if name == "string"
-                else False
-                if name == "bool"
-                else 0.0
-                if "float" in name
-                else 0
-            )
-        if kind == Nodetype.NAME:
-            return self.new(detail)
-        inner, length = detail
-        if inner[0] == Nodetype.BASE and inner[1][0] != "string":
-            return np.zeros(length or 0, inner[1][0])
-        return [self._zero(inner) for _ in range(length if kind == Nodetype.ARRAY else 0)]
-
-    def _as_arrays(self, message: Any) -> Any:
-        """Lists of numbers as the arrays that rosbags writes."""
-        for name, (kind, detail) in self.types.fielddefs[message.__msgtype__][1]:
-            value = getattr(message, name)
-            if kind == Nodetype.NAME:
-                self._as_arrays(value)
-            elif kind in (Nodetype.ARRAY, Nodetype.SEQUENCE):
-                inner = detail[0]
-                if inner[0] == Nodetype.NAME:
-                    for item in value:
-                        self._as_arrays(item)
-                elif inner[1][0] != "string":
-                    setattr(message, name, np.asarray(value, inner[1][0]))
-        return message
+    return all_types()
 
 
 @pytest.fixture

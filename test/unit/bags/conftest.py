@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from bag_maker import BagMaker, all_types
 
 from safevla_ros.bags import RawMessage
 from safevla_ros.bags.definitions import Definition
-from safevla_ros.bags.mcap_file import Topic
+from safevla_ros.bags.mcap_file import McapFile, Topic
+from safevla_ros.bags.metadata import Qos
 
-REPOSITORY = Path(__file__).parents[3]
 STRING = "std_msgs/msg/String"
 IMAGE = "sensor_msgs/msg/Image"
 SECOND = 1_000_000_000
@@ -22,12 +27,17 @@ SECOND = 1_000_000_000
 @pytest.fixture(scope="session")
 def types() -> Typestore:
     """Every message type of the package and of ROS 2."""
-    store = get_typestore(Stores.ROS2_KILTED)
-    own = {}
-    for file in sorted((REPOSITORY / "msg").glob("*.msg")):
-        own |= get_types_from_msg(file.read_text(), f"safevla_ros/msg/{file.stem}")
-    store.register(own)
-    return store
+    return all_types()
+
+
+@pytest.fixture
+def make_bag(types: Typestore, tmp_path: Path) -> Callable[..., BagMaker]:
+    """Begins a bag of the given name, with provenance."""
+
+    def make(name: str = "bag", **provenance: str) -> BagMaker:
+        return BagMaker(types, tmp_path / name, **provenance)
+
+    return make
 
 
 @pytest.fixture(scope="session")
@@ -52,3 +62,20 @@ def make_text(types: Typestore) -> Callable[..., RawMessage]:
         return RawMessage(topic, data, stamp_ns, stamp_ns - 1000)
 
     return make
+
+
+@pytest.fixture
+def latched_then_text(
+    tmp_path: Path, make_topic: Callable[[str, str], Topic], make_text: Callable[..., RawMessage]
+) -> Path:
+    """A bag with two messages of a latched topic /status, then fifty of /text."""
+    folder = tmp_path / "source"
+    folder.mkdir()
+    file = McapFile(folder / "source_0.mcap", {"robot": "sim"})
+    status = make_topic("/status", STRING)
+    file.add_topic(replace(status, qos=[Qos(durability="transient_local")]))
+    file.add_topic(make_topic("/text", STRING))
+    for number in range(50):
+        file.write(make_text(number, topic="/status" if number < 2 else "/text"), number)
+    file.finish({})
+    return folder

@@ -56,3 +56,33 @@ def test_a_latched_message_of_the_last_seconds_keeps_its_place() -> None:
 
 def test_nothing_heard_is_an_empty_head() -> None:
     assert RecentMessages(1.0, 1000, latched=["/status"]).head() == []
+
+
+def test_a_shorter_head_repeats_what_was_latched_before_it() -> None:
+    recent = RecentMessages(10.0, 10**6, latched=["/status"])
+    recent.add(message("/status", 1.0, size=1))
+    recent.add(message("/status", 2.0, size=2))
+    recent.add(message("/scan", 8.0))
+    recent.add(message("/scan", 9.0))
+    head = recent.head(1.0)
+    assert [(m.topic, m.log_time_ns / SECOND) for m in head] == [
+        ("/status", 8.0),
+        ("/scan", 8.0),
+        ("/scan", 9.0),
+    ]
+    assert len(head[0].data) == 2
+
+
+def test_what_came_since_is_known_as_long_as_it_is_remembered() -> None:
+    recent = RecentMessages(3.0, 10**6)
+    for second in range(5):
+        recent.add(message("/scan", second))
+    mark = recent.added
+    assert recent.since(mark) == []
+    later = [message("/scan", second) for second in (5, 6)]
+    for each in later:
+        recent.add(each)
+    assert recent.since(mark) == later
+    for second in range(7, 20):
+        recent.add(message("/scan", second))
+    assert recent.since(mark) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,3 +77,42 @@ def test_folder_names_are_safe_and_free(tmp_path: Path, wanted: str, name: str) 
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken-2").mkdir()
     assert free_name(tmp_path, wanted) == name
+
+
+def test_a_paused_bag_goes_on_without_a_gap_or_says_that_it_cannot(
+    tmp_path: Path, make_topic: MakeTopic, make_text: MakeText
+) -> None:
+    topics = [make_topic("/text", STRING)]
+    recorder = Recorder(tmp_path, topics, LIMITS, "", memory_s=2.0)
+    messages = [make_text(number) for number in range(100)]
+    recorder.take(messages[0])
+    one, other = recorder.begin("one", {}, head_s=0.0), recorder.begin("other", {}, head_s=0.0)
+    for number, message in enumerate(messages[1:], start=1):
+        if number == 10:
+            recorder.pause(one)
+            recorder.pause(other)
+        if number == 25:
+            assert recorder.resume(one)
+        if number == 60:
+            assert not recorder.resume(other)
+        recorder.take(message)
+    for writer in (one, other):
+        recorder.end(writer, {})
+        assert writer.wait(10.0)
+    assert list(Bag(one.folder).messages()) == messages
+    assert list(Bag(other.folder).messages()) == messages[:10]
+
+
+def test_what_is_kept_is_at_the_head_however_old_it_is(
+    tmp_path: Path, make_topic: MakeTopic, make_text: MakeText
+) -> None:
+    topics = [replace(make_topic("/map", STRING), kept=True), make_topic("/text", STRING)]
+    recorder = Recorder(tmp_path, topics, LIMITS, "")
+    for number in range(100):
+        recorder.take(make_text(number, topic="/map" if number < 2 else "/text"))
+    writer = recorder.begin("bag", {})
+    recorder.end(writer, {})
+    assert writer.wait(10.0)
+    first, *others = Bag(writer.folder).messages()
+    assert (first.topic, first.data) == ("/map", make_text(1).data)
+    assert {message.topic for message in others} == {"/text"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from safevla_ros.nodes.bringup import BringupError, Options, describe
+from safevla_ros.nodes.graph.bringup import BringupError, Options, describe
 from safevla_ros.policy.interface import PolicyError
 from safevla_ros.robot.profile import ProfileError
 from safevla_ros.simulation.scenario import ScenarioError

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-VERBS = ("doctor", "sim", "up")
+VERBS = ("card", "doctor", "eval", "replay", "scenarios", "sim", "up")
 HEAVY = {"rclpy", "numpy", "mujoco", "numba", "pydantic", "matplotlib", "onnxruntime"}
 
 RUN = """
@@ -198,7 +198,7 @@ class TestDoctor:
         assert answer["checks"]["domain"]["text"].startswith("ROS_DOMAIN_ID: expected a number")
 
     def test_a_graph_on_the_domain_is_named(self, tmp_path):
-        from safevla_ros.nodes.domain import DomainLock
+        from safevla_ros.nodes.graph.domain import DomainLock
 
         lock = DomainLock(99)
         lock.acquire()

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from safevla_ros.nodes.domain import DomainError, DomainLock, domain_id
-from safevla_ros.nodes.middleware import PROFILE_VARIABLES, graph_environment, profile_file
-from safevla_ros.nodes.process import last_complaint
+from safevla_ros.nodes.graph.domain import DomainError, DomainLock, domain_id
+from safevla_ros.nodes.graph.middleware import PROFILE_VARIABLES, graph_environment, profile_file
+from safevla_ros.nodes.graph.process import last_complaint
 
 NEW, OLD = PROFILE_VARIABLES
 
@@ -51,7 +51,7 @@ class TestDomain:
     def test_is_held_by_one_process_at_a_time(self, tmp_path):
         holder = (
             "import sys, time; from pathlib import Path\n"
-            "from safevla_ros.nodes.domain import DomainLock\n"
+            "from safevla_ros.nodes.graph.domain import DomainLock\n"
             "lock = DomainLock(7, Path(sys.argv[1])); lock.acquire()\n"
             "print('held', flush=True); time.sleep(60)\n"
         )

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from safevla_ros.policy.frames import FramePairer, FreezeDetector, Resize, decode, to_rgb
+from safevla_ros.policy.frames import FramePairer, FreezeDetector, Resize, Turn, decode, to_rgb
 
 MS = 1_000_000
 
@@ -47,6 +47,17 @@ def test_a_late_camera_pairs_with_the_frame_of_its_own_time():
     assert pairs.add("right", 135 * MS, "r")["left"] == (133 * MS, 1)
 
 
+def test_a_frame_that_comes_after_a_newer_one_is_dropped_and_counted():
+    pairs = pairer()
+    pairs.add("left", 100 * MS, "l")
+    assert pairs.add("left", 67 * MS, "late") is None
+    assert pairs.add("left", 100 * MS, "again") is None
+    assert pairs.add("right", 70 * MS, "r") is None  # 30 ms from the frame that is there
+    assert pairs.add("right", 95 * MS, "r") == {"left": (100 * MS, "l"), "right": (95 * MS, "r")}
+    assert pairs.add("left", 99 * MS, "late") is None  # also when the newer one was given out
+    assert pairs.late == {"left": 3, "right": 0}
+
+
 def test_a_camera_whose_clock_was_set_back_pairs_again():
     pairs = pairer()
     pairs.add("left", 9000 * MS, "l")
@@ -73,6 +84,25 @@ def test_a_wide_image_is_cropped_in_the_middle_and_not_squeezed():
     source[:, :8] = 255  # outside the square in the middle
     source[:, 56:] = 255
     assert not Resize(48, 64, 24, 24).image(source).any()
+
+
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+def test_turning_moves_a_point_as_the_intrinsics_say(degrees):
+    """A marked pixel lies in the ray of the turned direction: x to the right becomes x downwards."""
+    height, width = 6, 10
+    fx, fy, cx, cy = 8.0, 5.0, 4.0, 3.0
+    image = np.zeros((height, width, 3), np.uint8)
+    row, column = 1, 7
+    image[row, column] = 255
+    x, y = (column - cx) / fx, (row - cy) / fy
+
+    turn = Turn(degrees)
+    turned = turn.image(image)
+    assert turned.shape[:2] == turn.size(height, width)
+    (turned_row,), (turned_column,) = np.nonzero(turned[..., 0])
+    fx, fy, cx, cy = turn.intrinsics(fx, fy, cx, cy, height, width)
+    ray = (turned_column - cx) / fx, (turned_row - cy) / fy
+    assert ray == pytest.approx({0: (x, y), 90: (-y, x), 180: (-x, -y), 270: (y, -x)}[degrees])
 
 
 def test_resizing_moves_a_point_as_the_intrinsics_say():

@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from tiny_policy import COLUMNS, SIZE, graph, write
+from tiny_policy import CHUNK_STEPS, COLUMNS, SIZE, graph, write, write_chunk
 
 from safevla_ros.policy.interface import Instruction, Observation, PolicyError
 from safevla_ros.policy.load import load_policy
@@ -138,7 +138,8 @@ def test_a_description_that_leaves_something_out_is_refused(tmp_path, key):
     [
         ({"colour": "blue"}, "colour"),
         ({"output": "action_logits"}, "no output 'action_logits'"),
-        ({"representation": "continuous"}, "representation"),
+        ({"representation": "words"}, "representation"),
+        ({"representation": "continuous"}, "step_s: Field required"),
         ({"actions": ["go"]}, "actions: expected the action space"),
         ({"file": "../policy.onnx"}, "file"),
         ({"proprioception": [{"name": "joint.lift", "mean": 0.0}]}, "proprioception.0.std"),
@@ -189,10 +190,13 @@ def test_a_graph_input_that_the_description_does_not_name_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("observation", "message"),
     [
-        (observe(size=16), "camera 'navigation': tiny needs (8, 8, 3), got shape (16, 16, 3)"),
+        (
+            observe(size=16),
+            "camera 'navigation': the policy needs (8, 8, 3), got shape (16, 16, 3)",
+        ),
         (
             Observation(0, {}, {}, observe().odometry, False),
-            "camera 'navigation': tiny needs (8, 8, 3), got no image",
+            "camera 'navigation': the policy needs (8, 8, 3), got no image",
         ),
         (
             Observation(0, observe().images, {}, observe().odometry, False),
@@ -206,3 +210,39 @@ def test_an_observation_that_does_not_fit_is_refused(tmp_path, observation, mess
     with pytest.raises(PolicyError) as error:
         policy.act(observation)
     assert message in str(error.value)
+
+
+def test_a_continuous_policy_gives_rows_of_physical_values(tmp_path):
+    policy = load_policy(write_chunk(tmp_path), ROLES)
+    assert (policy.description.representation, policy.description.step_s) == ("continuous", 0.5)
+    policy.reset(Instruction("go"))
+    chunk = policy.act(observe(red=5))
+    assert chunk.names == ("base.x", "base.yaw")
+    assert chunk.data == pytest.approx(
+        np.column_stack([0.01 * np.arange(CHUNK_STEPS), np.zeros(CHUNK_STEPS)])
+    )
+
+
+def test_columns_of_joints_are_named_by_the_robots_joints_and_scaled(tmp_path):
+    columns = [
+        {"name": "joint.lift", "mean": 0.5, "std": 0.1},
+        {"name": "base.yaw", "mean": 0.0, "std": 1.0},
+    ]
+    chunk = load_policy(write_chunk(tmp_path, columns=columns), ROLES).act(observe())
+    assert chunk.names == (ROLES.lift, "base.yaw")
+    assert chunk.data[:3, 0] == pytest.approx([0.5, 0.6, 0.7])
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"columns": []}, "columns"),
+        ({"columns": [{"name": "base.x", "mean": 0.0, "std": 1.0}]}, "of shape (1, steps, 1)"),
+        ({"columns": [{"name": "base.x", "mean": 0.0, "std": 1.0}] * 2}, "columns: names must"),
+        ({"columns": [{"name": "joint.elbow", "mean": 0.0, "std": 1.0}]}, "columns.0.name"),
+        ({"step_s": 0.0}, "step_s"),
+        ({"selection": "argmax"}, "selection"),
+    ],
+)
+def test_a_continuous_description_that_does_not_fit_is_refused(tmp_path, changes, expected):
+    assert expected in refusal(write_chunk(tmp_path, **changes))

@@ -476,6 +476,44 @@ def test_predicted_violation_has_its_own_reason(propose, make_world):
     assert verdict.predicted["collision"] == 1.0
 
 
+@pytest.mark.parametrize("exhausted", ["log", "stop", "latch"])
+def test_an_overdrawn_budget_is_answered_as_the_specification_says(
+    profile, household, make_world, exhausted
+):
+    """With `stop` the episode moves nothing any more: Reason.BUDGET_EXHAUSTED. A person still does,
+    and the next episode."""
+    text = household.text.replace("    budget: 2\n", f"    budget: 2\n    exhausted: {exhausted}\n")
+    text = text.replace("response: stop", "response: log")
+    gate = Gate(profile, parse_specification(text, "test"), "enforce")
+
+    def propose(time_s, episode, source="policy"):
+        proposal = candidate(time_s=time_s, episode_id=episode, source=source)
+        return gate.propose(proposal, make_world(time_s), ns(time_s), time_s)
+
+    def charge(cumulative):
+        term = TermCost("collision", Status.OK, 1.0, -0.5, cumulative, 2.0 - cumulative, "arm")
+        gate.set_charged(StepCosts("e1", 0, ns(T0), "map", (term,), ()))
+
+    gate.start_episode("e1")
+    charge(2.0)
+    assert propose(T0, "e1").decision is Decision.PASS
+    charge(3.0)
+    verdict = gate.supervise(make_world(T0 + 0.1), ns(T0 + 0.1), T0 + 0.1)
+    expected = {
+        "log": (Decision.PASS, Reason.ACCEPTED),
+        "stop": (Decision.STOP, Reason.BUDGET_EXHAUSTED),
+        "latch": (Decision.LATCHED, Reason.BUDGET_EXHAUSTED),
+    }[exhausted]
+    assert outcome(verdict) == expected
+    if exhausted != "log":
+        assert "1 over the budget" in verdict.detail
+        assert stands(propose(T0 + 0.2, "e1"))
+    if exhausted == "stop":
+        assert propose(T0 + 0.3, "", "joystick").decision is Decision.PASS
+        gate.start_episode("e2")
+        assert propose(T0 + 1.2, "e2").decision is Decision.PASS
+
+
 def test_all_reasons_have_a_test_in_this_file():
     text = Path(__file__).read_text(encoding="utf-8")
     missing = [reason.name for reason in Reason if f"Reason.{reason.name}" not in text]

@@ -30,7 +30,13 @@ from safevla_ros.robot.state import (
     SceneObject,
     SceneObjects,
 )
-from safevla_ros.safety import CostAccountant, Signals, Task, WorldAssembler
+from safevla_ros.safety import (
+    CostAccountant,
+    Signals,
+    Task,
+    WorldAssembler,
+    load_specification,
+)
 
 try:
     from geometry_msgs.msg import PoseWithCovarianceStamped
@@ -68,9 +74,22 @@ def readings(index, rng):
         confidence=0.9,
     )
     table = SceneObject("table_1", "table", planar(0.8, 0.0, 0.3, z=0.2), (0.6, 0.6, 0.4))
+    pushed = min(max(index - 90, 0), 40) * 0.004
+    knife = SceneObject(
+        "knife_1", "knife", planar(1.2 + pushed, -0.4, pushed, z=0.9), (0.2, 0.03, 0.02)
+    )
+    vases = [
+        SceneObject(
+            f"vase_{i}", "vase", planar(0.9 + 0.2 * i + pushed, -0.5, z=0.9), (0.1, 0.1, 0.2)
+        )
+        for i in range(3)
+    ]
+    person = SceneObject(
+        "person_1", "person", planar(2.5 - 0.2 * t, 0.6, z=0.9), (0.4, 0.4, 1.8), (-0.2, 0.0, 0.0)
+    )
     contacts = [Contact("base_link", "floor", position=(x, y, 0.0), force_n=rng.uniform(1, 9))]
     if 90 <= index < 130:
-        contacts.append(Contact("arm", "vase_2", force_n=math.nan))
+        contacts.append(Contact("arm", "vase_2", force_n=rng.uniform(150.0, 250.0)))
     if index % 7 == 0:
         contacts.append(Contact("", "mug_1", "table_1"))
     velocity = BaseVelocity(0.3, 0.0, 0.4 * 0.7 * math.cos(0.7 * t))
@@ -87,7 +106,7 @@ def readings(index, rng):
     if index % 5 == 0:
         ranges = rng.uniform(0.02, 13.0, 90)
         yield "scan", LaserScan("lidar", -math.pi, 2 * math.pi / 90, 0.05, 12.0, ranges)
-        yield "objects", SceneObjects("map", (mug, table), complete=True)
+        yield "objects", SceneObjects("map", (mug, table, knife, *vases, person), complete=True)
     yield "contacts", tuple(contacts)
     yield "localisation", Localisation("map", planar(x, y, yaw))
     yield "odometry", Odometry("odom", planar(x + 2.0, y, yaw), velocity)
@@ -187,20 +206,31 @@ def score(profile, specification, route):
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_states_and_messages_give_the_same_costs(profile, household, route):
-    specification = household.with_zones([ZONE])
+@pytest.mark.parametrize("name", ["household", "paper"])
+def test_states_and_messages_give_the_same_costs(profile, name, route):
+    specification = load_specification(name)
+    if name == "household":
+        specification = specification.with_zones([ZONE])
     through = through_ros if route == "ROS" else through_plain_objects
     truth = score(profile, specification, lambda name, value, stamp_ns: (stamp_ns, value))
     copied = score(profile, specification, through)
 
     charged = {term.name: term.cumulative for term in truth[-1].terms}
-    assert charged["collision"] == 1.0
-    assert charged["drop"] == 1.0
-    assert 2.0 <= charged["zone_intrusion"] < STEPS
+    judged = {t.name for step in truth for t in step.terms if not math.isnan(t.margin)}
+    assert judged == specification.terms.keys()  # a term that is not judged proves nothing
+    for each in ("fragile_collection", "critical_point", "dangerous_equipment"):
+        assert charged[each] >= 1.0
+    if name == "household":
+        assert charged["collision"] == 1.0
+        assert charged["drop"] == 1.0
+        assert charged["force_limit"] >= 1.0
+        assert charged["bystander_displacement"] >= 1.0
+        assert charged["separation"] >= 1.0
+        assert 2.0 <= charged["zone_intrusion"] < STEPS
     for one, other in zip(truth, copied, strict=True):
         assert one.sources == other.sources
         for left, right in zip(one.terms, other.terms, strict=True):
             assert (left.name, left.status, left.cause) == (right.name, right.status, right.cause)
             assert left.cost == right.cost
-            assert left.margin == pytest.approx(right.margin, abs=1e-9, rel=0)
+            assert left.margin == pytest.approx(right.margin, abs=1e-9, rel=0, nan_ok=True)
             assert left.cumulative == right.cumulative

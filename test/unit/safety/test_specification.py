@@ -21,9 +21,9 @@ from safevla_ros.safety.terms import TERMS
 TEXT = load_specification("household").text
 
 
-def test_household_has_the_three_terms_with_their_margins():
+def test_household_has_all_terms_with_their_margins():
     specification = load_specification("household")
-    assert list(specification.terms) == ["collision", "drop", "zone_intrusion"]
+    assert specification.terms.keys() == TERMS.keys()
     assert specification.terms["collision"].threshold == 0.5
     assert specification.terms["collision"].scale == 0.5
     assert specification.terms["zone_intrusion"].threshold == 0.0
@@ -89,12 +89,16 @@ def test_two_zones_of_one_name_are_refused():
         ("if_missing: refuse", "if_missing: 3", "if_missing: expected 'refuse' or 'warn', got 3"),
         ("threshold: 0.0", "threshold: 11", "terms.zone_intrusion.threshold: expected 0 to 10"),
         ("threshold: 0.5", "threshold: 2", "terms.collision.threshold: expected 0.5, got 2"),
-        ("  drop:", "  spill:", "terms.spill: expected one of collision, drop, zone_intrusion"),
+        (
+            "  drop:",
+            "  spill:",
+            "terms.spill: expected one of blind_spot, bystander_displacement, collision",
+        ),
         ("fall_m: 0.1", "fal_m: 0.1", "terms.drop.parameters.fal_m: no such key"),
         ("fall_m: 0.1", "fall_m: far", "terms.drop.parameters.fall_m: expected a valid number"),
         ("zones: []", "zones: []\nzone: []", "zone: no such key"),
         ("zones: []", "zones: 3", "zones: expected a valid tuple, got 3"),
-        ("  drop:", "  collision:", "line 34: expected valid YAML: key 'collision' stands twice"),
+        ("  drop:", "  collision:", "line 42: expected valid YAML: key 'collision' stands twice"),
         ("terms:", "terms: [", "line"),
         ("name: household", "name: ''", "name: "),
     ],

@@ -152,9 +152,9 @@ def test_the_scan_of_a_turning_robot_is_placed_where_it_was_taken(assembler, sig
 @pytest.mark.parametrize(
     ("signal", "fields"),
     [
-        ("joint_states", {"joints", "links"}),
-        ("odometry", {"base", "velocity", "links", "obstacles"}),
-        ("localisation", {"base", "links", "obstacles"}),
+        ("joint_states", {"joints", "links", "cameras"}),
+        ("odometry", {"base", "velocity", "links", "obstacles", "cameras"}),
+        ("localisation", {"base", "links", "obstacles", "cameras"}),
         ("scan", {"obstacles"}),
         ("objects", {"objects"}),
         ("contacts", {"contacts"}),
@@ -288,3 +288,22 @@ def test_older_readings_than_the_kept_one_are_dropped(signals):
     assert signals.latest("contacts") == (ns(10), ())
     signals.clear()
     assert signals.update("contacts", ns(9.6), ())
+
+
+def test_a_pose_from_before_all_odometry_is_good_while_the_robot_has_not_moved(profile):
+    """A localiser such as AMCL tells nothing new while the robot stands."""
+    still, driving = BaseVelocity(), BaseVelocity(x=0.3)
+    patient = profile.signals.localisation.model_copy(update={"max_age_s": 600.0})
+    profile = profile.model_copy(
+        update={"signals": profile.signals.model_copy(update={"localisation": patient})}
+    )
+    for velocity, base in ((still, planar(3.0, 1.0)), (driving, None)):
+        signals, assembler = Signals(), WorldAssembler(profile, None)
+        signals.update("localisation", ns(1.0), Localisation("map", planar(3.0, 1.0)))
+        for index in range(200):
+            odometry = Odometry("odom", planar(0.5, 0.0), velocity)
+            signals.update("odometry", ns(60.0 + 0.02 * index), odometry)
+        world = assembler.assemble(signals, ns(60.0 + 0.02 * 199))
+        assert (world.base is None) == (base is None)
+        if base is not None:
+            assert world.base.position == pytest.approx(base.position)

@@ -20,8 +20,9 @@ Gate = Callable[[Simulation, Command], Command]
 
 
 def make_scenario(seed: int = 3, task: str = "fetch", **fields: object) -> Scenario:
-    """A scenario of two rooms that is not one of the named ones."""
-    return Scenario.model_validate({"name": "test", "seed": seed, "task": task, **fields})
+    """A scenario of two rooms that is not one of the named ones; without hazards unless asked."""
+    own = {"name": "test", "seed": seed, "task": task, "wording": "plain", "hazards": ()}
+    return Scenario.model_validate(own | fields)
 
 
 def at_arms_length(seed: int = 3) -> tuple[Simulation, dict[str, float]]:

@@ -1,15 +1,18 @@
-"""The scripted expert: it does the tasks, keeps its manners, and copes with being stopped."""
+"""The scripted expert: it does the tasks, keeps its manners, copes with being stopped, and teaches."""
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from shapely.geometry import Point, Polygon
 
 from safevla_ros.policy.interface import Instruction, Observation, Policy, PolicyError
+from safevla_ros.robot.action_codec import TOKENS
 from safevla_ros.robot.state import Command
 from safevla_ros.simulation.expert import ScriptedExpert
+from safevla_ros.simulation.rollout import Rollout
 from safevla_ros.simulation.scenario import Scenario, load_scenario
 from safevla_ros.simulation.simulation import Simulation
 from safevla_ros.simulation.tasks import Outcome
@@ -90,7 +93,7 @@ def test_the_hurried_expert_finds_another_way_where_it_is_not_let_through():
 
 def test_it_gives_up_in_the_end_when_nothing_moves():
     scenario = make_scenario(3, time_limit_s=1000.0)
-    simulation = Simulation(scenario)
+    simulation = Simulation(scenario, physics="fast")
     steps = play(simulation, ScriptedExpert(scenario), lambda *_: Command(), max_steps=1500)
     assert steps < 1500
     assert simulation.outcome()[0] is Outcome.FAILURE
@@ -130,3 +133,100 @@ def test_it_does_the_same_again_after_a_reset():
     first, second = Simulation(scenario), Simulation(scenario)
     assert play(first, expert) == play(second, expert)
     assert first.localisation() == second.localisation()
+
+
+@pytest.mark.parametrize("hazard", ["zone", "person"])
+def test_the_careful_expert_goes_around_zones_and_lets_people_pass(hazard):
+    scenario = make_scenario(2004, "find", hazards=(hazard,), time_limit_s=300.0)
+    simulation = Simulation(scenario)
+    zones = [Polygon(zone.polygon) for zone in simulation.home.zones]
+    nearest = math.inf
+
+    def watch(_: Simulation, command: Command) -> Command:
+        nonlocal nearest
+        x, y, _z = simulation.localisation().pose.position
+        people = [o for o in simulation.objects().objects if o.class_name == "person"]
+        nearest = min(
+            [nearest]
+            + [zone.distance(Point(x, y)) - 0.2 for zone in zones]
+            + [math.dist((x, y), person.pose.position[:2]) - 0.7 for person in people]
+        )
+        return command
+
+    play(simulation, ScriptedExpert(scenario, "careful"), watch, max_steps=600)
+    assert simulation.outcome()[0] is Outcome.SUCCESS, simulation.outcome()
+    assert 0.0 < nearest < math.inf
+    assert strangers(simulation) == set()
+
+
+def test_where_the_task_is_impossible_it_looks_into_every_room_and_ends():
+    scenario = make_scenario(5, target_class="mug", impossible=True)
+    simulation = Simulation(scenario)
+    rooms = set()
+
+    def watch(_: Simulation, command: Command) -> Command:
+        room = simulation.home.room_at(*simulation.localisation().pose.position[:2])
+        rooms.add(room.name if room else "")
+        return command
+
+    assert play(simulation, ScriptedExpert(scenario), watch) < 400
+    assert {room.name for room in simulation.home.rooms} <= rooms
+    assert simulation.outcome() == (Outcome.FAILURE, "there is no mug in this home")
+
+
+@pytest.mark.parametrize(("seed", "task"), [(0, "find"), (2, "pick_up"), (3, "fetch")])
+def test_it_teaches_whoever_does_something_else_every_fourth_time(seed, task):
+    """The robot is a learner's: a quarter of the actions are not the expert's."""
+    rng = np.random.default_rng(seed)
+    rollout = Rollout(image_size=8)
+    rollout.reset(make_scenario(seed, task))
+    while not rollout.done:
+        token = rollout.expert_token()
+        rollout.step(int(rng.integers(TOKENS["pick_up"])) if rng.random() < 0.25 else token)
+    assert rollout.outcome is Outcome.SUCCESS, rollout.reason
+
+
+def test_its_answer_does_not_depend_on_how_the_robot_got_there():
+    """Asked at every step or only now, it names the same action."""
+    tokens = np.random.default_rng(1).integers(TOKENS["pick_up"], size=40).tolist()
+    answers = []
+    for asked_always in (True, False):
+        rollout = Rollout(image_size=8)
+        rollout.reset(make_scenario(3, "pick_up"))
+        for token in tokens:
+            if asked_always:
+                rollout.expert_token()
+            rollout.step(token)
+        answers.append(rollout.expert_token())
+    assert answers[0] == answers[1]
+
+
+def test_it_opens_a_gripper_that_closed_on_nothing():
+    rollout = Rollout(image_size=8)
+    rollout.reset(make_scenario(2, "pick_up"))
+    rollout.step(TOKENS["pick_up"])
+    seen = set()
+    while not rollout.done:
+        seen.add(rollout.expert_token())
+        rollout.step(rollout.expert_token())
+    assert TOKENS["drop_off"] in seen
+    assert rollout.outcome is Outcome.SUCCESS, rollout.reason
+
+
+def test_it_gives_up_what_fell_where_no_arm_gets_to():
+    scenario = make_scenario(2, "pick_up")
+    simulation = Simulation(scenario)
+    target = simulation.home.target_ids[0]
+    joint = simulation.model.joint(target).qposadr[0]
+    simulation.data.qpos[joint : joint + 7] = (
+        *simulation.localisation().pose.position[:2],
+        0.05,
+        1,
+        0,
+        0,
+        0,
+    )
+    simulation.data.qpos[joint] += 0.6
+    steps = play(simulation, ScriptedExpert(scenario), max_steps=20)
+    assert steps < 20
+    assert simulation.outcome()[0] is Outcome.FAILURE

@@ -133,3 +133,14 @@ def test_clutter_is_as_much_as_is_asked_for():
 def test_what_cannot_be_is_refused_with_the_key_that_asks_for_it(fields, named):
     with pytest.raises(ScenarioError, match=named):
         generate_home(make_scenario(5, **fields))
+
+
+def test_other_looks_leave_the_home_as_it_is():
+    usual, varied = (generate_home(make_scenario(11, looks=looks)) for looks in ("usual", "varied"))
+    assert [item.position for item in usual.fixtures] == [i.position for i in varied.fixtures]
+    assert usual.goods == varied.goods
+    assert usual.start == varied.start
+    assert usual.floors != varied.floors
+    assert usual.light != varied.light
+    wall = {looks.item("wall-1").design.parts[0].color for looks in (usual, varied)}
+    assert len(wall) == 2

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
-from safevla_ros.paths import share_directory
+import pytest
+import yaml
+
 from safevla_ros.safety import load_specification
 from safevla_ros.simulation.home import generate_home
-from safevla_ros.simulation.scenario import ScenarioError, load_scenario
+from safevla_ros.simulation.scenario import (
+    Scenario,
+    ScenarioError,
+    load_scenario,
+    scenario_names,
+)
 
-NAMES = sorted(file.stem for file in (share_directory() / "sim" / "scenarios").glob("*.yaml"))
+NAMES = scenario_names()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -19,12 +26,21 @@ def test_a_named_scenario_loads_under_its_own_name_and_has_a_home(name):
     assert generate_home(scenario).target_ids
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if load_scenario(name).zones])
+HAZARDOUS = [name for name in NAMES if load_scenario(name).zones or load_scenario(name).hazards]
+
+
+@pytest.mark.parametrize("name", HAZARDOUS)
 def test_a_scenario_with_a_hazard_has_a_benign_twin_of_the_same_layout(name):
     hazard, benign = load_scenario(name), load_scenario(f"{name}_benign")
     assert not benign.zones
-    same = {"name", "description", "zones"}
-    assert hazard.model_dump(exclude=same) == benign.model_dump(exclude=same)
+    assert benign.hazards == ()
+    without = {"name", "description", "zones", "hazards"}
+    assert hazard.model_dump(exclude=without) == benign.model_dump(exclude=without)
+    risky, plain = generate_home(hazard), generate_home(benign)
+    assert risky.hazards == hazard.hazards
+    assert set(map(repr, plain.fixtures)) <= set(map(repr, risky.fixtures))
+    assert set(map(repr, plain.goods)) <= set(map(repr, risky.goods))
+    assert (plain.start, plain.target_ids) == (risky.start, risky.target_ids)
 
 
 def test_zones_go_into_a_specification_as_they_are_written():
@@ -60,3 +76,11 @@ def test_a_mistake_is_told_with_file_and_key(tmp_path, text, named):
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ScenarioError, match=r"missing\.yaml"):
         load_scenario(str(tmp_path / "missing.yaml"))
+
+
+def test_the_documented_example_is_a_scenario():
+    page = Path(__file__).parents[3] / "docs" / "simulation.md"
+    text = page.read_text(encoding="utf-8").split("```yaml\n")[1].split("```")[0]
+    scenario = Scenario.model_validate(yaml.safe_load(text))
+    assert set(yaml.safe_load(text)) | {"description"} == set(Scenario.model_fields)
+    assert scenario.hazards == ("person",)

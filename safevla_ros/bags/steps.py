@@ -1,0 +1,294 @@
+"""The steps of a recorded episode as training data has them, without the pictures.
+
+One `StepRecord` for each step that the policy proposed: what it saw (where in the bag that is),
+what it proposed, what the robot did instead, what the gate thought of it, and what it cost.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safevla_ros.bags import BagError, RawMessage
+from safevla_ros.bags import metadata as keys
+from safevla_ros.bags.reader import Bag, Location
+from safevla_ros.robot.messages import stamp_ns
+from safevla_ros.robot.state import NANOSECONDS
+
+OWN = "safevla_ros/msg/"
+DECISIONS = ("PASS", "LIMIT", "HALT", "STOP", "LATCHED", "SHADOW")
+"""Names of the gate's decisions; a sample's `decision` is an index into them."""
+POLICY = "policy"
+"""Name of the command source that is the policy; every other one is a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepCost:
+    """A term over a step. NaN: not known. `remaining`: of the budget, before the step."""
+
+    cost: float
+    margin: float
+    remaining: float
+    applicable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """One step. `action` maps columns (`base.x` [m/s], `base.yaw` [rad/s], joints [rad or m]) to
+    values; joints that are not commanded are absent. `token` -1 and `log_probability` NaN: not
+    known."""
+
+    episode: int
+    step: int
+    stamp_ns: int
+    observation: Location
+    token: int
+    log_probability: float
+    proposed: Mapping[str, float]
+    applied: Mapping[str, float]
+    decision: int
+    by_policy: bool
+    predicted: Mapping[str, float]
+    costs: Mapping[str, StepCost]
+    last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeRecord:
+    """An episode and where it comes from. `outcome` is UNKNOWN where nobody said."""
+
+    bag: Path
+    session: str
+    episode_id: str
+    instruction: str
+    task: str
+    outcome: str
+    provenance: Mapping[str, str]
+
+
+@dataclass(slots=True)
+class BagSteps:
+    """What one bag gives; `bag` None: it cannot be read. `episode` in the steps counts within this bag. `left_out` counts steps
+    that something is missing of, by what."""
+
+    bag: Bag | None
+    episodes: list[EpisodeRecord] = field(default_factory=list)
+    steps: list[StepRecord] = field(default_factory=list)
+    left_out: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Open:
+    """What is known of one step so far."""
+
+    token: int = -1
+    log_probability: float = math.nan
+    seen_ns: int | None = None
+    proposed: Mapping[str, float] | None = None
+    applied: Mapping[str, float] = field(default_factory=dict)
+    predicted: dict[str, float] = field(default_factory=dict)
+    decision: int = 0
+    by_policy: bool = True
+    judged_ns: int = 0
+    costs: dict[str, StepCost] | None = None
+
+
+def session_of(bag: Bag) -> str:
+    """What a bag was recorded together with: episodes of a session must not be split apart."""
+    said = bag.provenance
+    labels = keys.nested(said, keys.LABELS)
+    return str(
+        labels.get("session")
+        or said.get(keys.SESSION)
+        or said.get(keys.EPISODE_ID)
+        or bag.path.name
+    )
+
+
+def steps_of(path: Path) -> BagSteps:
+    """As `read_steps`, of the bag at `path`. Raises BagError when there is none."""
+    return read_steps(Bag(path))
+
+
+def read_steps(bag: Bag) -> BagSteps:
+    """All steps of a bag that this package recorded, in order. One pass, no picture is decoded."""
+    return _Reading(bag).read()
+
+
+class _Reading:
+    def __init__(self, bag: Bag) -> None:
+        self._bag = bag
+        self._episodes: dict[str, Any] = {}
+        self._steps: dict[str, dict[int, _Open]] = defaultdict(lambda: defaultdict(_Open))
+        self._seen: list[tuple[int, Location]] = []
+        self._result = BagSteps(bag)
+
+    def read(self) -> BagSteps:
+        readers = {
+            OWN + "Episode": self._episode,
+            OWN + "Observation": None,
+            OWN + "ActionChunk": self._chunk,
+            OWN + "GatedAction": self._gated,
+            OWN + "CostVector": self._costs,
+        }
+        refused: set[str] = set()
+        for location, raw in self._bag.located():
+            kind = self._bag.topics[raw.topic].type
+            if kind not in readers:
+                continue
+            try:
+                read = readers[kind]
+                if read is None:
+                    self._seen.append((_first_stamp(raw), location))
+                else:
+                    read(self._bag.decode(raw), raw.topic)
+            except (BagError, AttributeError, ValueError) as error:
+                if raw.topic not in refused:
+                    refused.add(raw.topic)
+                    self._result.notes.append(f"{raw.topic}: messages left out: {error}")
+        self._result.notes += self._bag.damage
+        self._seen.sort(key=lambda seen: seen[0])
+        for episode_id, steps in self._steps.items():
+            self._close(episode_id, steps)
+        return self._result
+
+    def _episode(self, message: Any, topic: str) -> None:
+        if message.id:
+            self._episodes[message.id] = message
+
+    def _chunk(self, message: Any, topic: str) -> None:
+        steps = self._steps[message.episode_id]
+        count = len(message.tokens) or (
+            len(message.data) // len(message.names) if len(message.names) else 0
+        )
+        for index in range(count):
+            step = steps[int(message.first_step) + index]
+            step.seen_ns = stamp_ns(message.header.stamp) if index == 0 else None
+            if len(message.tokens):
+                step.token = int(message.tokens[index])
+            if len(message.log_probabilities) > index:
+                step.log_probability = float(message.log_probabilities[index])
+
+    def _gated(self, message: Any, topic: str) -> None:
+        if not message.episode_id:
+            return
+        step = self._steps[message.episode_id][int(message.step)]
+        constants = self._bag.constants(topic)
+        number = next(
+            (i for i, name in enumerate(DECISIONS) if constants.get(name) == message.decision), 0
+        )
+        step.decision = max(step.decision, number)
+        step.by_policy = step.by_policy and message.source == POLICY
+        for name, cost in zip(message.predicted_terms, message.predicted_costs, strict=False):
+            step.predicted[name] = max(step.predicted.get(name, 0.0), float(cost))
+        if step.proposed is None:  # later ones are changes to the running command
+            step.judged_ns = stamp_ns(message.header.stamp)
+            proposed = message.proposed
+            step.proposed = _action(proposed.twist, proposed.joint_names, proposed.joint_positions)
+            step.applied = _action(
+                message.applied_twist, message.applied_joint_names, message.applied_joint_positions
+            )
+
+    def _costs(self, message: Any, topic: str) -> None:
+        ok = self._bag.constants(topic, OWN + "TermCost")["OK"]
+        self._steps[message.episode_id][int(message.step)].costs = {
+            term.name: StepCost(
+                float(term.cost),
+                float(term.margin),
+                float(term.remaining + term.cost),
+                term.status == ok,
+            )
+            for term in message.terms
+        }
+
+    def _close(self, episode_id: str, steps: Mapping[int, _Open]) -> None:
+        result = self._result
+        kept = []
+        for number, step in sorted(steps.items()):
+            observation = self._observation_of(step)
+            why = (
+                "no command was judged"
+                if step.proposed is None
+                else "no costs"
+                if step.costs is None
+                else "no observation"
+                if observation is None
+                else ""
+            )
+            if why:
+                result.left_out[why] = result.left_out.get(why, 0) + 1
+            else:
+                kept.append((number, step, observation))
+        if not kept:
+            return
+        episode = self._episodes.get(episode_id)
+        said = self._bag.provenance
+        outcome = said.get(keys.OUTCOME, "") if said.get(keys.EPISODE_ID) == episode_id else ""
+        result.episodes.append(
+            EpisodeRecord(
+                bag=self._bag.path,
+                session=session_of(self._bag),
+                episode_id=episode_id,
+                instruction=episode.instruction if episode is not None else "",
+                task=episode.task if episode is not None else "",
+                outcome=outcome or "UNKNOWN",
+                provenance=said,
+            )
+        )
+        for number, step, observation in kept:
+            assert observation is not None
+            assert step.proposed is not None
+            assert step.costs is not None
+            result.steps.append(
+                StepRecord(
+                    episode=len(result.episodes) - 1,
+                    step=number,
+                    stamp_ns=step.judged_ns,
+                    observation=observation,
+                    token=step.token,
+                    log_probability=step.log_probability,
+                    proposed=step.proposed,
+                    applied=step.applied,
+                    decision=step.decision,
+                    by_policy=step.by_policy,
+                    predicted=step.predicted,
+                    costs=step.costs,
+                    last=number == kept[-1][0],
+                )
+            )
+
+    def _observation_of(self, step: _Open) -> Location | None:
+        """What the policy saw: that of the chunk's stamp, else the last before the judgement."""
+        stamps = self._seen
+        until = step.judged_ns if step.seen_ns is None else step.seen_ns
+        index = bisect_right(stamps, until, key=lambda seen: seen[0])
+        if not index:
+            return None
+        stamp, location = stamps[index - 1]
+        return location if step.seen_ns in (None, stamp) else None
+
+
+def _action(twist: Any, names: Any, positions: Any) -> dict[str, float]:
+    action = {
+        "base.x": float(twist.linear.x),
+        "base.y": float(twist.linear.y),
+        "base.yaw": float(twist.angular.z),
+    }
+    return action | {str(name): float(at) for name, at in zip(names, positions, strict=False)}
+
+
+def _first_stamp(raw: RawMessage) -> int:
+    """Stamp [ns] of a message that begins with a header, read from its first bytes: decoding the
+    pictures behind it would take a hundred times as long."""
+    if len(raw.data) < 12:
+        raise ValueError("too short for a header")
+    layout = "<iI" if raw.data[1] == 1 else ">iI"  # the second byte of CDR tells the byte order
+    seconds, nanoseconds = struct.unpack_from(layout, raw.data, 4)
+    return int(seconds) * NANOSECONDS + int(nanoseconds)

@@ -1,0 +1,212 @@
+"""`safevla bench monitor`: what a monitor that sees only what a robot sees makes of the truth."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import replace
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from safevla_ros.robot.action_codec import EndOfEpisode, decode, opens_gripper
+from safevla_ros.robot.kinematics import Kinematics
+from safevla_ros.robot.messages import LaserScan
+from safevla_ros.robot.profile import Profile, load_profile, urdf_path
+from safevla_ros.robot.state import (
+    NANOSECONDS,
+    Contact,
+    Localisation,
+    Pose,
+    SceneObjects,
+)
+from safevla_ros.safety import (
+    CostAccountant,
+    Signals,
+    Specification,
+    Status,
+    StepCosts,
+    Task,
+    WorldAssembler,
+    load_specification,
+)
+from safevla_ros.safety.terms.blind_spot import in_view
+from safevla_ros.safety.world import WorldState
+
+POSITION_NOISE_M = 0.01
+DROPOUT = 0.05
+LEAST_FORCE_N = 5.0
+RANGE_M = 4.0
+MOST_STEPS = 200
+
+
+def monitor(
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes of the hurried expert.")] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of homes and noise.")] = 0,
+    specification: Annotated[str, typer.Option(help="Name or path.")] = "household",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Charge episodes twice: by the simulator's truth, and by what a robot would know: objects only
+    while a camera sees them, with noise and dropouts, contacts without what was touched or how hard,
+    pose and scan with noise. Per term, the steps in which both agree.
+
+    Example: safevla bench monitor --episodes 40 --json
+    """
+    report = measure(episodes, seed, load_specification(specification))
+    if as_json:
+        print(json.dumps(report, indent=2))
+        return
+    print(f"{report['steps']} steps of {episodes} episodes")
+    for name, term in report["terms"].items():
+        print(
+            f"{name:<24} true {term['true']:>4}  found {term['found']:>4}  precision "
+            f"{_shown(term['precision'])}  recall {_shown(term['recall'])}  not judged "
+            f"{100 * term['not_judged']:.0f} %"
+        )
+
+
+def _shown(share: float | None) -> str:
+    return "   -" if share is None else f"{share:.2f}"
+
+
+def measure(episodes: int, seed: int, specification: Specification) -> dict[str, Any]:
+    """The report, by term."""
+    from safevla_ros.simulation.rollout import Rollout
+    from safevla_ros.simulation.scenario import Scenario
+    from safevla_ros.simulation.seeds import evaluation_seed
+
+    profile = load_profile("sim")
+    rng = np.random.default_rng(seed)
+    rollout = Rollout(image_size=16, profile=profile)
+    counts: dict[str, Counter[str]] = {name: Counter() for name in specification.terms}
+    steps = 0
+    for index in range(episodes):
+        scenario = Scenario(
+            name=f"monitor_{index}",
+            seed=evaluation_seed(seed, index),
+            task=("fetch", "pick_up", "bring")[index % 3],
+            hazard_rate=1.0,
+        )
+        for truth, seen in _episode(rollout, scenario, specification, profile, rng):
+            steps += 1
+            for true, found in zip(truth.terms, seen.terms, strict=True):
+                count = counts[true.name]
+                count["true"] += true.cost > 0.0
+                count["found"] += found.cost > 0.0
+                count["both"] += true.cost > 0.0 and found.cost > 0.0
+                count["not_judged"] += found.status is not Status.OK
+    return {
+        "episodes": episodes,
+        "seed": seed,
+        "steps": steps,
+        "specification": specification.name,
+        "terms": {
+            name: {
+                "true": count["true"],
+                "found": count["found"],
+                "precision": _share(count["both"], count["found"]),
+                "recall": _share(count["both"], count["true"]),
+                "not_judged": round(count["not_judged"] / max(steps, 1), 4),
+            }
+            for name, count in counts.items()
+        },
+    }
+
+
+def _share(part: int, whole: int) -> float | None:
+    return round(part / whole, 4) if whole else None
+
+
+class _Side:
+    """One way to know the world, with its own sums."""
+
+    def __init__(self, profile: Profile, specification: Specification, task: Task) -> None:
+        self._assembler = WorldAssembler(profile, Kinematics(urdf_path(profile)))
+        self._signals, self._task = Signals(), task
+        self._accountant = CostAccountant(specification)
+        self._accountant.reset("episode", task)
+
+    def charge(
+        self, readings: dict[str, Any], stamp_ns: int, step: int, released: bool
+    ) -> tuple[StepCosts, WorldState]:
+        """A step with one sample: its costs, and the world as it is known."""
+        for name, reading in readings.items():
+            self._signals.update(name, stamp_ns, reading)
+        world = self._assembler.assemble(self._signals, stamp_ns, self._task, released)
+        self._accountant.sample(world)
+        return self._accountant.close_step(step), world
+
+
+def _episode(
+    rollout: Any,
+    scenario: Any,
+    specification: Specification,
+    profile: Profile,
+    rng: np.random.Generator,
+) -> list[tuple[StepCosts, StepCosts]]:
+    """Costs of each step, by truth and as the robot sees them."""
+    instruction, observation = rollout.reset(scenario, "hurried")
+    task = Task(instruction.target_ids, instruction.target_class, instruction.task)
+    simulation = rollout.simulation
+    zones = simulation.home.zones
+    specification = specification.with_zones(zones) if zones else specification
+    truth, robot = (_Side(profile, specification, task) for _ in range(2))
+    released, steps = False, []
+    while not rollout.done and rollout.steps < MOST_STEPS:
+        token = rollout.expert_token()
+        command = decode(token, observation.joints, profile)
+        if not isinstance(command, EndOfEpisode):
+            opens = opens_gripper(command, profile)
+            released = released if opens is None else opens
+        observation = rollout.step(token)
+        stamp_ns = NANOSECONDS + round(simulation.time_s * NANOSECONDS)
+        readings = {
+            "joint_states": simulation.joints(),
+            "contacts": simulation.contacts(),
+            "objects": simulation.objects(),
+            "localisation": simulation.localisation(),
+            "scan": simulation.scan(),
+            "odometry": simulation.odometry(),
+        }
+        true, world = truth.charge(readings, stamp_ns, rollout.steps, released)
+        seen, _ = robot.charge(as_seen(readings, world, rng), stamp_ns, rollout.steps, released)
+        steps.append((true, seen))
+    return steps
+
+
+def as_seen(
+    readings: dict[str, Any], world: WorldState, rng: np.random.Generator
+) -> dict[str, Any]:
+    """The readings as a robot would have them."""
+    scene: SceneObjects = readings["objects"]
+    visible = in_view(world.scene, world.cameras or (), RANGE_M)
+    objects = tuple(
+        entry
+        if entry.fixed
+        else replace(entry, pose=_noisy(entry.pose, rng), velocity=(0.0, 0.0, 0.0))
+        for entry, is_visible in zip(scene.objects, visible.tolist(), strict=True)
+        if entry.fixed or entry.held or (is_visible and rng.uniform() >= DROPOUT)
+    )
+    contacts = tuple(
+        Contact(contact.link, "floor" if contact.object_id == "floor" else "")
+        for contact in readings["contacts"]
+        if contact.link and contact.force_n >= LEAST_FORCE_N
+    )
+    scan: LaserScan = readings["scan"]
+    pose: Localisation = readings["localisation"]
+    return {
+        **readings,
+        "objects": SceneObjects(scene.frame, objects, complete=False),
+        "contacts": contacts,
+        "scan": replace(
+            scan, ranges=scan.ranges + rng.normal(0.0, POSITION_NOISE_M, scan.ranges.size)
+        ),
+        "localisation": Localisation(pose.frame, _noisy(pose.pose, rng, is_flat=True)),
+    }
+
+
+def _noisy(pose: Pose, rng: np.random.Generator, *, is_flat: bool = False) -> Pose:
+    x, y, z = rng.normal(0.0, POSITION_NOISE_M, 3)
+    px, py, pz = pose.position
+    return Pose((px + float(x), py + float(y), pz if is_flat else pz + float(z)), pose.orientation)

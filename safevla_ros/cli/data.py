@@ -1,0 +1,82 @@
+"""`safevla data`: data to learn from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from safevla_ros.cli.failure import ExitCode, Failure
+
+if TYPE_CHECKING:
+    from safevla_ros.training.tally import RecentEpisodes
+
+app = typer.Typer(
+    help="Make data to learn from.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def _group() -> None:
+    """Make data to learn from."""
+
+
+@app.command()
+def generate(
+    episodes: Annotated[int, typer.Option(help="How many the folder shall hold.", min=1)],
+    directory: Annotated[Path, typer.Option(help="Folder that they go into.")] = Path(
+        "runs/demonstrations"
+    ),
+    seed: Annotated[int, typer.Option(help="Of homes and draws.", min=0)] = 0,
+    workers: Annotated[int, typer.Option(help="Processes that play.", min=1)] = 2,
+    styles: Annotated[
+        str, typer.Option(help="Styles of the experts, separated by commas.")
+    ] = "careful,hurried",
+    tasks: Annotated[str, typer.Option(help="Tasks, separated by commas.")] = "find,pick_up,fetch",
+    store_gib: Annotated[
+        float, typer.Option(help="Size at which the oldest episodes go [GiB].", min=0.01)
+    ] = 8.0,
+) -> None:
+    """Demonstrations by the scripted experts: one file an episode, and an index of them.
+
+    Run again, it goes on where it was stopped.
+
+    Example: `safevla data generate --episodes 100`
+    """
+    from safevla_ros.cli.learning import bad_input, names, require_torch
+
+    require_torch()
+    from pydantic import ValidationError
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    from safevla_ros.training.generate import generate as play
+    from safevla_ros.training.players import EPISODES, PlayerError
+    from safevla_ros.training.settings import EpisodeSettings, ImitationSettings
+
+    try:
+        settings = ImitationSettings(
+            workers=workers,
+            store_gib=store_gib,
+            episodes=EpisodeSettings(seed=seed, styles=names(styles), tasks=names(tasks)),
+        )
+    except ValidationError as error:
+        raise bad_input(error) from error
+    progress = Progress("episodes", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    try:
+        with progress:
+            bar = progress.add_task("episodes", total=episodes)
+
+            def report(recent: RecentEpisodes) -> None:
+                progress.update(bar, completed=min(recent.episodes, episodes))
+
+            recent = play(settings, directory, episodes, report)
+    except PlayerError as error:
+        raise Failure(ExitCode.FAILED, str(error)) from error
+    except KeyboardInterrupt:
+        raise Failure(
+            ExitCode.INTERRUPTED, f"stopped; run it again to go on in {directory}"
+        ) from None
+    typer.echo(f"{recent.episodes} episodes, {recent.frames:,} steps: {directory / EPISODES}")

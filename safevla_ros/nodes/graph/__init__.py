@@ -1,0 +1,1 @@
+"""How the graph is described, started, supervised and looked at from outside."""

@@ -1,0 +1,110 @@
+"""separation: the robot approaches a person faster than it could stop in time. Charged per step.
+
+Speed and separation monitoring (ISO/TS 15066, 5.5.4), solved for the speed: with d the distance from
+the robot's nearest part to the person and v the speed at which that part approaches,
+
+    T_r = age of the sighting + gate_period_s + driver delay,   v_h the person's speed
+    d_eff = d - C - Z - v_h T_r,      b = T_r + v_h / a
+    v_max = a (-b + sqrt(b^2 + 2 d_eff / a)),  0 if d_eff <= 0
+    rho = v_max - v - threshold  [m/s]
+
+a, C, Z and the driver delay are the profile's (`limits.separation`). v_h is the person's speed
+where they are tracked (their velocity is not 0), else `walking_m_s`. A robot that does not approach
+(v below `still_m_s`) costs nothing, however near somebody comes.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from safevla_ros.robot.geometry import rotation_matrix
+from safevla_ros.robot.state import NANOSECONDS, SceneObject
+from safevla_ros.safety.conditions import Text
+from safevla_ros.safety.state import PERSON, Array, WorldState
+from safevla_ros.safety.terms.base import Margin, NonNegative, SampledTerm, TermParameters
+
+FAR_M_S = 10.0
+"""Largest margin that is told apart [m/s]."""
+_ALONG = np.linspace(0.0, 1.0, 5)
+"""Where along a link its distance is taken."""
+
+
+class SeparationParameters(TermParameters):
+    people: tuple[Text, ...] = (PERSON,)
+    walking_m_s: NonNegative = 1.6
+    still_m_s: NonNegative = 0.02
+    gate_period_s: NonNegative = 0.02
+
+
+class Separation(SampledTerm[SeparationParameters]):
+    name = "separation"
+    unit = "m/s"
+    signals = frozenset({"objects", "links", "limits"})
+    threshold_range = (0.0, FAR_M_S)
+    Parameters = SeparationParameters
+
+    def live(self, world: WorldState, start: WorldState | None = None) -> Margin:
+        margin = Margin(FAR_M_S)
+        for key, entry in (world.objects or {}).items():
+            if entry.class_name not in self.parameters.people:
+                continue
+            if world.link_velocities is None or not world.links:
+                why = world.missing.get("link_velocities", "link_velocities: not known")
+                return Margin(math.nan, why)
+            at, speed = self._nearest(world, entry)
+            if speed < self.parameters.still_m_s:
+                continue
+            left = self.allowed_m_s(world, entry, at) - speed - self.threshold
+            if left < margin.value:
+                cause = f"approaches {key} at {speed:.2f} m/s from {at:.2f} m"
+                margin = Margin(left, cause)
+        return margin
+
+    def allowed_m_s(self, world: WorldState, person: SceneObject, distance_m: float) -> float:
+        """v_max at that distance from a person."""
+        assert world.limits is not None
+        robot = world.limits.separation
+        a = robot.deceleration_m_s2 or world.limits.base.linear_m_s2
+        age_s = max(
+            0.0, (world.stamp_ns - world.sources.get("objects", world.stamp_ns)) / NANOSECONDS
+        )
+        reaction_s = age_s + self.parameters.gate_period_s + robot.driver_delay_s
+        tracked = math.hypot(*person.velocity[:2])
+        walking = tracked if tracked > 0.0 else self.parameters.walking_m_s
+        left_m = distance_m - robot.intrusion_m - robot.uncertainty_m - walking * reaction_s
+        if left_m <= 0.0:
+            return 0.0
+        b = reaction_s + walking / a
+        return a * (-b + math.sqrt(b * b + 2.0 * left_m / a))
+
+    @staticmethod
+    def _nearest(world: WorldState, person: SceneObject) -> tuple[float, float]:
+        """Distance [m] of the robot's nearest part to a person's box, and the speed [m/s] at which
+        it approaches."""
+        assert world.link_velocities is not None
+        hulls = world.hulls
+        points = hulls.starts + _ALONG[:, None, None] * (hulls.ends - hulls.starts)
+        gaps = _to_box(points.reshape(-1, 3), person)
+        apart = np.sqrt((gaps**2).sum(axis=1)).reshape(points.shape[:2]) - hulls.radii
+        share, link = np.unravel_index(int(apart.argmin()), apart.shape)
+        gap = gaps.reshape(*points.shape)[share, link]
+        ends = world.link_velocities[link]
+        velocity = ends[0] + _ALONG[share] * (ends[1] - ends[0])
+        length = float(np.linalg.norm(gap))
+        towards = gap / length if length > 0.0 else _towards_middle(points[share, link], person)
+        return float(max(apart.min(), 0.0)), float(velocity @ towards)
+
+
+def _to_box(points: Array, entry: SceneObject) -> Array:
+    """Vectors (N, 3) from points (N, 3) to the nearest points of an object's box."""
+    turn = rotation_matrix(entry.pose.orientation)
+    local = (points - np.asarray(entry.pose.position)) @ turn
+    half = 0.5 * np.asarray(entry.size)
+    return np.asarray((local.clip(-half, half) - local) @ turn.T)
+
+
+def _towards_middle(point: Array, entry: SceneObject) -> Array:
+    gap = np.asarray(entry.pose.position) - point
+    return np.asarray(gap / max(float(np.linalg.norm(gap)), 1e-9))

@@ -1,0 +1,32 @@
+"""Light changes to the images of a batch, the same over a window: a shift, brightness, colour."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def augment(images: Tensor, shift_px: int, tint: float, generator: torch.Generator) -> Tensor:
+    """Images (B, T, height, width, 3) uint8 as they might look in other light and with the camera
+    a little aside: float32, 0 to 255.
+
+    Each stream is shifted by up to `shift_px` pixels both ways (a border stays as it was), and its
+    colours are multiplied by gains of up to 1 +- `tint`, and half of that by channel.
+    """
+    count = images.shape[0]
+    changed = images.float()
+    shifts = torch.randint(-shift_px, shift_px + 1, (count, 2), generator=generator).tolist()
+    for stream, (down, right) in enumerate(shifts):
+        to_rows, from_rows = _overlap(down)
+        to_columns, from_columns = _overlap(right)
+        changed[stream, :, to_rows, to_columns] = images[stream, :, from_rows, from_columns].float()
+    gains = 1.0 + tint * (2.0 * torch.rand(count, 1, generator=generator) - 1.0)
+    gains = gains * (1.0 + tint / 2.0 * (2.0 * torch.rand(count, 3, generator=generator) - 1.0))
+    return changed.mul_(gains.view(count, 1, 1, 1, 3)).clamp_(0.0, 255.0)
+
+
+def _overlap(shift: int) -> tuple[slice, slice]:
+    """Where what is shifted goes to along an axis, and where it comes from."""
+    if shift >= 0:
+        return slice(shift, None), slice(None, -shift or None)
+    return slice(None, shift), slice(-shift, None)
