@@ -6,8 +6,8 @@
 # A tier is a folder of test/, or several joined by commas. JOBS: how many tests run at a time (the
 # number of cores, four at most); those of the whole graph need the machine for themselves.
 #
-# Where real processes talk over a real network stack, a test that failed is run once more, and the
-# summary names it (RERUN): see CONTRIBUTING.md. Elsewhere a failure is a failure.
+# A test that failed is run once more, and the summary names it (RERUN) with the reason of the first
+# failure: see CONTRIBUTING.md.
 set -u
 cd "$(dirname "$0")/.." || exit
 venv=$1
@@ -32,15 +32,15 @@ for tier in $tiers; do
     done
     [ -n "$folders" ] || continue
     case $tier in
-        system) options="--reruns 1 -rsR" ;;
-        graph* | faults*) options="--numprocesses $jobs --dist loadscope --reruns 1 -rsR" ;;
+        system) options= ;;
+        graph* | faults*) options="--numprocesses $jobs --dist loadscope" ;;
         *) options="--numprocesses $jobs" ;;
     esac
     echo "==$folders"
     # The executable, not `python -m pytest`: that one puts the checkout, which holds no generated
     # messages, before the installed package.
     # shellcheck disable=SC2086
-    "$venv/bin/pytest" $options $folders "$@"
+    "$venv/bin/pytest" --reruns 1 -rsR $options $folders "$@"
     result=$?
     # 5: nothing was collected, as when -k or -m leaves out a whole tier.
     if [ "$result" -ne 0 ] && [ "$result" -ne 5 ]; then

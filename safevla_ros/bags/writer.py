@@ -11,6 +11,7 @@ and reads it in `progress`.
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import threading
 import time
@@ -180,7 +181,9 @@ class BagWriter:
 
     def _record(self) -> None:
         """Until `finish` is called and the queue is empty, or the disk is low."""
-        flushed_s = time.monotonic()
+        flushed_s, flushed_bytes = time.monotonic(), 0
+        # A fast writer can fill what is to be kept free within one flush.
+        most_bytes = self._limits.min_free_bytes // 4 or math.inf
         while True:
             with self._lock:
                 item = self._queue.popleft() if self._queue else None
@@ -192,9 +195,10 @@ class BagWriter:
             else:
                 self._wake.wait(POLL_S)
                 self._wake.clear()
-            if time.monotonic() - flushed_s >= self._limits.flush_s:
+            filled = self._bytes - flushed_bytes >= most_bytes
+            if filled or time.monotonic() - flushed_s >= self._limits.flush_s:
                 self._file.flush(sync=True)
-                flushed_s = time.monotonic()
+                flushed_s, flushed_bytes = time.monotonic(), self._bytes
                 self._free_bytes = shutil.disk_usage(self._folder).free
                 if self._free_bytes < self._limits.min_free_bytes:
                     self._stop(self._low_disk())
