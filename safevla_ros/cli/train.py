@@ -43,9 +43,9 @@ def imitation(
     store_gib: Annotated[
         float, typer.Option(help="Size at which the oldest episodes go [GiB].", min=0.01)
     ] = 8.0,
-    streams: Annotated[int, typer.Option(help="Episodes in a batch.", min=1)] = 32,
+    streams: Annotated[int, typer.Option(help="Episodes in a batch.", min=1)] = 16,
     window: Annotated[int, typer.Option(help="Steps of each in a batch.", min=2)] = 10,
-    learning_rate: Annotated[float, typer.Option(help="Highest rate of AdamW.")] = 5e-4,
+    learning_rate: Annotated[float, typer.Option(help="Highest rate of AdamW.")] = 1.5e-3,
     bfloat16: Annotated[
         bool, typer.Option(help="Multiply in bfloat16: twice as fast where the CPU has it.")
     ] = False,

@@ -15,12 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from safevla_ros.policy.interface import Instruction, Observation, PrivilegedState
+from safevla_ros.policy.vla.configuration import CELL_PX
 from safevla_ros.robot.action_codec import EndOfEpisode, decode
 from safevla_ros.robot.geometry import inverse, transform_points, yaw_of
 from safevla_ros.robot.profile import Profile, load_profile
 from safevla_ros.robot.state import NANOSECONDS, Command, Pose
 from safevla_ros.safety.specification import Specification
 from safevla_ros.simulation.expert import ScriptedExpert, Style
+from safevla_ros.simulation.goods import GOODS
 from safevla_ros.simulation.grid import RESOLUTION, Grid
 from safevla_ros.simulation.meter import CostMeter
 from safevla_ros.simulation.scenario import Scenario
@@ -30,6 +32,7 @@ from safevla_ros.simulation.tasks import Outcome
 BEARINGS_RAD = np.radians(np.linspace(-75.0, 75.0, 7))
 """Directions in the base frame, from right to left, in which labels say how far it is free."""
 FREE_RANGE_M = 3.0
+_CLASS_BITS = {name: 1 << bit for bit, name in enumerate(GOODS)}
 SAMPLE_S: Mapping[Physics, float] = {"full": 0.1, "fast": 0.5}
 """How often the world is sampled for its costs; touches in between are not lost."""
 
@@ -37,12 +40,15 @@ SAMPLE_S: Mapping[Physics, float] = {"full": 0.1, "fast": 0.5}
 @dataclass(frozen=True, slots=True, eq=False)
 class Labels:
     """What a learner may be told beside the action. `target_visible`: an instructed object is in
-    the first camera's image. `target_in_base` (3,): the nearest one in the base frame [m], NaN where the home has none.
-    `free_ahead` (K,): free distance of the floor plan along BEARINGS_RAD [m], at most 3."""
+    the first camera's image. `target_in_base` (3,): the nearest one in the base frame [m], NaN where
+    the home has none. `free_ahead` (K,): free distance of the floor plan along BEARINGS_RAD [m], at
+    most 3. `classes` by camera (G, G) int16: bit k is set where a square of CELL_PX pixels shows
+    something of the k-th of GOODS."""
 
     target_visible: bool
     target_in_base: NDArray[np.float64]
     free_ahead: NDArray[np.float64]
+    classes: Mapping[str, NDArray[np.int16]]
 
 
 class Rollout:
@@ -91,6 +97,9 @@ class Rollout:
             scenario, style, home=self._simulation.home, profile=self._profile
         )
         self._expert.reset(self._instruction)
+        self._bits = {
+            item.id: _CLASS_BITS.get(item.class_name, 0) for item in self._simulation.home.goods
+        }
         self.steps = 0
         if self._meter is not None:
             self._meter.reset(self._simulation, self._instruction)
@@ -138,7 +147,8 @@ class Rollout:
         simulation, truth = self.simulation, self._observation.privileged
         assert truth is not None
         targets = set(self._instruction.target_ids)
-        seen = {simulation.owner(geom) for geom in np.unique(self._view.geom).tolist()}
+        first = self._views[self._profile.cameras[0].name]
+        seen = {simulation.owner(geom) for geom in np.unique(first.geom).tolist()}
         back = inverse(truth.base)
         places = [
             transform_points(back, np.array(entry.pose.position)[None])[0]
@@ -151,7 +161,17 @@ class Rollout:
                 places, key=lambda place: math.hypot(place[0], place[1]), default=np.full(3, np.nan)
             ),
             free_ahead=free_ahead(simulation.home.grid, truth.base),
+            classes={name: self._classes(view.geom) for name, view in self._views.items()},
         )
+
+    def _classes(self, geoms: NDArray) -> NDArray[np.int16]:
+        """(G, G) which GOODS are in each square of CELL_PX pixels of an image of geoms."""
+        there, image = np.unique(geoms, return_inverse=True)
+        of_geom = [self._bits.get(self.simulation.owner(geom), 0) for geom in there.tolist()]
+        bits = np.array(of_geom, np.int16)[image]
+        cells = self.image_size // CELL_PX
+        squares = bits.reshape(cells, CELL_PX, cells, CELL_PX)
+        return np.bitwise_or.reduce(np.bitwise_or.reduce(squares, axis=3), axis=1)
 
     @property
     def done(self) -> bool:
@@ -189,7 +209,7 @@ class Rollout:
             camera.name: simulation.look(camera.name, self.image_size, self.image_size)
             for camera in self._profile.cameras
         }
-        self._view = views[self._profile.cameras[0].name]
+        self._views = views
         self._label = None
         self._observation = Observation(
             stamp_ns=round(simulation.time_s * NANOSECONDS),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from safevla_ros.policy.vla.processor import NO_TOKEN
+
 
 def augment(images: Tensor, shift_px: int, tint: float, generator: torch.Generator) -> Tensor:
     """Images (B, T, height, width, 3) uint8 as they might look in other light and with the camera
@@ -30,3 +32,10 @@ def _overlap(shift: int) -> tuple[slice, slice]:
     if shift >= 0:
         return slice(shift, None), slice(None, -shift or None)
     return slice(None, shift), slice(-shift, None)
+
+
+def forget(previous: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Tokens (B, T) of which a share is replaced by NO_TOKEN: a policy that always knew its last
+    action would learn to repeat it, and not to look."""
+    gone = torch.rand(previous.shape, generator=generator) < share
+    return previous.masked_fill(gone, NO_TOKEN)

@@ -31,7 +31,7 @@ class Progress:
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     """Write a file that is there whole or not at all."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    save_file(tensors, unfinished, metadata)
+    save_file({key: value.contiguous() for key, value in tensors.items()}, unfinished, metadata)
     unfinished.rename(path)
 
 
@@ -57,11 +57,7 @@ def save_run(
     tensors |= {f"averaged.{key}": value for key, value in averaged.state_dict().items()}
     for index, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{key}": value for key, value in moments.items()}
-    save_tensors(
-        path,
-        {key: value.contiguous() for key, value in tensors.items()},
-        {META: json.dumps(asdict(progress))},
-    )
+    save_tensors(path, tensors, {META: json.dumps(asdict(progress))})
 
 
 def load_run(

@@ -56,6 +56,7 @@ class Curriculum:
             seed=training_seed(int(rng.integers(len(TRAINING_SEEDS)))),
             rooms=rooms,
             task=settings.tasks[rng.integers(len(settings.tasks))],
+            hazards=() if rng.random() < settings.hazard_free else None,
             time_limit_s=STEP_S
             * (settings.policy_steps if who == "policy" else settings.max_steps),
         )

@@ -183,6 +183,7 @@ class Demonstrator:
                 "target_visible": np.bool_(labels.target_visible),
                 "target_in_base": np.asarray(labels.target_in_base, np.float32),
                 "free_ahead": np.asarray(labels.free_ahead, np.float32),
+                **{f"classes_{camera}": cells for camera, cells in labels.classes.items()},
             }
         )
         if not episode.abandoned:

@@ -25,13 +25,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from safevla_ros.policy.vla.modeling import CompactVla
+from safevla_ros.policy.vla.modeling import CompactVla, Output
 from safevla_ros.policy.vla.processor import image_key
 from safevla_ros.training import losses
-from safevla_ros.training.augmentation import augment
+from safevla_ros.training.augmentation import augment, forget
 from safevla_ros.training.checkpoint import Progress, load_part, load_run, save_run
 from safevla_ros.training.episodes import EpisodeStore, IndexReader
 from safevla_ros.training.model import make_model
+from safevla_ros.training.naming import Names
+from safevla_ros.training.perception import PerceptionTrainer
 from safevla_ros.training.players import EPISODES, POLICY, hand_over, players
 from safevla_ros.training.settings import ImitationSettings, save_settings
 from safevla_ros.training.streams import Library, Streams
@@ -39,8 +41,10 @@ from safevla_ros.training.tally import Accuracy, RecentEpisodes
 
 SETTINGS, STATE, LOG = "settings.json", "state.safetensors", "log.jsonl"
 LOG_S = 15.0
-FIRST_POLICY = 0.04
+FIRST_POLICY = 0.10
 """Share of the run after which the policy begins to act."""
+GROUNDING_WEIGHT = 10.0
+"""It is a mean over many squares, of which few show anything."""
 LONGEST_UPDATE_S = 30.0
 LEAST_RATE = 0.02
 """Share of the learning rate that is left at the end."""
@@ -82,6 +86,7 @@ class Imitation:
         )
         self._generator = torch.Generator().manual_seed(sum(seed))
         self._index = IndexReader(folder / EPISODES)
+        self._names = Names(self.model.configuration.features, np.random.default_rng(seed))
         self._recent = RecentEpisodes()
         self._accuracy = Accuracy()
         self._terms: dict[str, float] = {}
@@ -96,6 +101,7 @@ class Imitation:
         with players(self._settings, self._folder) as check:
             try:
                 self._wait_for_episodes(check)
+                self._perceive(check)
                 self._learn(check)
             finally:
                 self.save()
@@ -111,6 +117,27 @@ class Imitation:
             check()
             time.sleep(1.0)
             self._take_episodes()
+
+    def _perceive(self, check: Callable[[], None]) -> None:
+        """The stage before cloning: see perception.py."""
+        progress = self.progress
+        total_s = 60.0 * self._settings.minutes * self._settings.perception
+        trainer = PerceptionTrainer(self._settings, self.model, self._library, self._names)
+        logged_s, images = progress.elapsed_s, 0
+        while progress.elapsed_s < total_s:
+            begun = time.monotonic()
+            self._take_episodes()
+            loss, told_apart, count = trainer.update(1.0 - progress.elapsed_s / total_s)
+            self._terms["grounding"] = loss + 0.9 * (self._terms.get("grounding", loss) - loss)
+            self._accuracy.add_told_apart(*told_apart)
+            images += count
+            progress.elapsed_s += min(time.monotonic() - begun, LONGEST_UPDATE_S)
+            if progress.elapsed_s - logged_s > LOG_S:
+                check()
+                self._log(images / (progress.elapsed_s - logged_s))
+                logged_s, images = progress.elapsed_s, 0
+        if not progress.updates:
+            self.averaged.load_state_dict(self.model.state_dict())
 
     def _learn(self, check: Callable[[], None]) -> None:
         settings, progress = self._settings, self.progress
@@ -151,13 +178,18 @@ class Imitation:
             inputs[key] = augment(batch[key], settings.shift_px, settings.tint, self._generator)
         for group in self._optimizer.param_groups:
             group["lr"] = self._learning_rate()
+        inputs["previous_token"] = forget(
+            batch["previous_token"], settings.forget_previous, self._generator
+        )
         with torch.autocast("cpu", torch.bfloat16, enabled=settings.bfloat16):
             output = self.model(inputs, state)
+            queries = self.model.queries(torch.from_numpy(self._names.draw()))
         label = batch["label"]
         weight = losses.keyframes(batch["weight"], label, settings.keyframe_weight)
         terms = {
             "cloning": losses.cloning(output.logits, label, weight, settings.label_smoothing),
             **losses.perception(output.auxiliary, batch),
+            "grounding": self._grounding(output, queries, batch),
         }
         loss = terms["cloning"] + settings.auxiliary_weight * sum(
             term for name, term in terms.items() if name != "cloning"
@@ -172,6 +204,16 @@ class Imitation:
         self._note(terms)
         self._accuracy.add(output.logits.argmax(-1).numpy(), window["label"], window["weight"])
         return output.state.detach().float()
+
+    def _grounding(self, output: Output, queries: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        """Loss of what each square shows, with every class asked for in some words."""
+        total = queries.new_zeros(())
+        for camera, cells in output.cells.items():
+            there = losses.shown(batch[f"classes_{camera}"], len(queries))
+            logits = self.model.grounding(cells, queries)
+            total = total + losses.grounding(logits, there)
+            self._accuracy.add_told_apart(*losses.told_apart(logits.detach(), there))
+        return GROUNDING_WEIGHT * total
 
     def _learning_rate(self) -> float:
         settings = self._settings

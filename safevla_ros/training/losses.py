@@ -12,6 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+POSITIVE_WEIGHT = 8.0
+"""Weight of a square that shows what is asked for: most do not."""
+
 
 def mean_over(values: Tensor, weight: Tensor) -> Tensor:
     """Mean of (B, T) values by (B, T) weights; 0 where all weights are 0."""
@@ -55,6 +58,28 @@ def perception(auxiliary: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> 
             auxiliary["free_ahead"].float(), batch["free_ahead"]
         ),
     }
+
+
+def shown(classes: Tensor, count: int) -> Tensor:
+    """(B, T, count, G, G) whether squares show each class, from bits (B, T, G, G)."""
+    bits = torch.arange(count, device=classes.device)[:, None, None]
+    return (classes.int().unsqueeze(2) >> bits) & 1 > 0
+
+
+def grounding(logits: Tensor, there: Tensor) -> Tensor:
+    """Cross-entropy of logits (B, T, C, G, G) that squares show each class with whether they do."""
+    return functional.binary_cross_entropy_with_logits(
+        logits.float(),
+        there.float(),
+        pos_weight=torch.tensor(POSITIVE_WEIGHT, device=logits.device),
+    )
+
+
+def told_apart(logits: Tensor, there: Tensor) -> tuple[int, int]:
+    """Of the squares that show one class: for how many is its logit the highest; and how many."""
+    one = there.sum(2) == 1
+    right = logits.argmax(2)[one] == there.float().argmax(2)[one]
+    return int(right.sum()), int(one.sum())
 
 
 def place_of(target_in_base: Tensor) -> Tensor:

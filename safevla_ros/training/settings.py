@@ -26,18 +26,20 @@ class EpisodeSettings(_Strict):
     """Which episodes are played, and who acts in them.
 
     `one_room` and `three_rooms` are the shares of smaller and larger homes; the rest has two rooms.
+    `hazard_free`: share of homes in which nothing is put in the way, where a task is learnt sooner.
     `expert_only` and `policy_only` are the shares of episodes in which only one of the two acts. In
     the others they take turns of `turn_steps` on average; the expert's share of the turns falls
     from 1 to `expert_share` over the first `decay` of the run. `policy_steps` bounds the policy's own
-    episodes, or those in which it is lost would be most of what is learnt from. `at_once`: episodes that a process
-    plays side by side.
+    episodes, or those in which it is lost would be most of what is learnt from. `at_once`: episodes
+    that a process plays side by side.
     """
 
     seed: Annotated[int, Field(ge=0)] = 0
     tasks: tuple[TaskName, ...] = ("find", "pick_up", "fetch")
     styles: tuple[StyleName, ...] = ("careful", "hurried")
-    one_room: Share = 0.1
+    one_room: Share = 0.25
     three_rooms: Share = 0.1
+    hazard_free: Share = 0.5
     max_steps: Annotated[int, Field(ge=10, le=500)] = 300
     image_size: Annotated[int, Field(ge=16, le=256)] = 80
     expert_only: Share = 0.3
@@ -46,7 +48,7 @@ class EpisodeSettings(_Strict):
     expert_share: Share = 0.5
     decay: Annotated[float, Field(gt=0.0, le=1.0)] = 1 / 3
     turn_steps: Annotated[float, Field(ge=1.0)] = 8.0
-    temperature: Positive = 0.8
+    temperature: Positive = 0.6
     at_once: Annotated[int, Field(ge=1, le=256)] = 12
 
     @model_validator(mode="after")
@@ -68,8 +70,11 @@ class EpisodeSettings(_Strict):
 class ImitationSettings(_Strict):
     """An imitation run: `minutes` of learning beside `workers` processes that play episodes.
 
+    The first share of it, `perception`, teaches what things are called (perception.py), at a higher
+    rate and from batches of single images.
     Batches are `streams` episodes side by side in windows of `window` steps. `keyframe_weight` is
-    the weight of a step at which the expert begins something else. `shift_px` and `tint` bound the
+    the weight of a step at which the expert begins something else. `forget_previous`: share of the
+    steps at which the policy is not told its last action. `shift_px` and `tint` bound the
     augmentation of images: a shift in pixels, and gains of brightness and colour.
     """
 
@@ -77,9 +82,12 @@ class ImitationSettings(_Strict):
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     episodes: EpisodeSettings = EpisodeSettings()
     store_gib: Positive = 8.0
-    streams: Annotated[int, Field(ge=1)] = 32
+    perception: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.06
+    perception_rate: Positive = 3e-3
+    perception_batch: Annotated[int, Field(ge=1)] = 64
+    streams: Annotated[int, Field(ge=1)] = 16
     window: Annotated[int, Field(ge=2)] = 10
-    learning_rate: Positive = 5e-4
+    learning_rate: Positive = 1.5e-3
     warm_up_updates: Annotated[int, Field(ge=1)] = 100
     weight_decay: Annotated[float, Field(ge=0.0)] = 1e-4
     gradient_norm: Positive = 1.0
@@ -87,6 +95,7 @@ class ImitationSettings(_Strict):
     keyframe_weight: Annotated[float, Field(ge=1.0)] = 3.0
     auxiliary_weight: Annotated[float, Field(ge=0.0)] = 0.6
     averaging: Share = 0.995
+    forget_previous: Share = 0.3
     shift_px: Annotated[int, Field(ge=0, le=8)] = 2
     tint: Share = 0.15
     bfloat16: bool = False

@@ -27,12 +27,14 @@ RECENT = 60
 
 class Accuracy:
     """How often the likeliest token is the expert's, by group of the expert's token; and the share
-    of its `end` that are the expert's too (a policy that ends too early fails)."""
+    of its `end` that are the expert's too (a policy that ends too early fails). `told_apart`: of the
+    squares of images that show one class, the share in which it is recognised."""
 
     def __init__(self) -> None:
         self._right = np.zeros(len(ACTIONS))
         self._labels = np.zeros(len(ACTIONS))
         self._said = np.zeros(len(ACTIONS))
+        self._told_apart = [0, 0]
 
     def add(self, chosen: NDArray, label: NDArray, weight: NDArray) -> None:
         """Count tokens chosen and wanted, of one shape; steps of weight 0 do not count."""
@@ -43,6 +45,11 @@ class Accuracy:
         self._labels += np.bincount(label, minlength=size)
         self._said += np.bincount(chosen, minlength=size)
 
+    def add_told_apart(self, right: int, squares: int) -> None:
+        """Count squares of images, and in how many the right class was recognised."""
+        self._told_apart[0] += right
+        self._told_apart[1] += squares
+
     def take(self) -> dict[str, float | None]:
         """Shares since the last call; None where there was nothing."""
         shares = {"all": _share(self._right.sum(), self._labels.sum())}
@@ -51,6 +58,7 @@ class Accuracy:
             shares[group] = _share(self._right[tokens].sum(), self._labels[tokens].sum())
         end = TOKENS["end"]
         shares["end_precision"] = _share(self._right[end], self._said[end])
+        shares["told_apart"] = _share(*self._told_apart)
         self.__init__()  # type: ignore[misc]
         return shares
 

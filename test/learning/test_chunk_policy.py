@@ -24,7 +24,7 @@ CONFIGURATION = ChunkConfiguration(
     vla=VlaConfiguration(
         vocabulary=("find", "the"),
         image_size=SIZE,
-        channels=(8, 8, 8, 8),
+        channels=(8, 8, 8),
         image_width=16,
         memory_width=64,
     ),

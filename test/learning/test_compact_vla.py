@@ -63,6 +63,10 @@ def test_the_outputs_are_shaped_as_documented():
     }
     assert (out.reward_value.shape, out.cost_values.shape) == ((2, 5), (2, 5, 2))
     assert out.state.shape == (2, 32)
+    assert {name: tuple(cells.shape) for name, cells in out.cells.items()} == {
+        "navigation": (2, 5, 32, 6, 6),
+        "manipulation": (2, 5, 32, 6, 6),
+    }
 
 
 def test_the_loss_is_one_number_a_step_and_nothing_where_masked():
@@ -128,3 +132,47 @@ def test_a_few_steps_of_cloning_learn_to_obey_the_instruction():
     fresh["instruction"] = inputs["instruction"]
     chosen = vla(fresh, state).logits.argmax(-1)
     assert (chosen == actions).float().mean() > 0.9
+
+
+def test_what_a_camera_sees_does_not_depend_on_what_is_asked_for():
+    vla = model()
+    inputs = batch(vla, 2, 1)
+    before = vla(inputs, vla.initial_state(2))
+    inputs["instruction"] = batch(vla, 2, 1, seed=1)["instruction"]
+    after = vla(inputs, vla.initial_state(2))
+    for camera, cells in before.cells.items():
+        torch.testing.assert_close(after.cells[camera], cells)
+
+
+def test_words_and_pictures_learn_to_mean_the_same():
+    """A red and a blue square at random places; found by name in pictures never seen."""
+    vla = model().train()
+    names = torch.tensor([[2, 0, 0], [4, 0, 0]])
+
+    def pictures(seed):
+        generator = torch.Generator().manual_seed(seed)
+        inputs = batch(vla, 16, 1)
+        image = torch.full_like(inputs["image_navigation"], 127)
+        there = torch.zeros(16, 1, 2, 6, 6)
+        for episode in range(16):
+            cells = torch.randperm(36, generator=generator)[:2]
+            for name, (row, column) in enumerate(zip(cells // 6, cells % 6, strict=True)):
+                square = image[episode, 0, 8 * row : 8 * row + 8, 8 * column : 8 * column + 8]
+                square[..., 2 * name] = 250
+                there[episode, 0, name, row, column] = 1.0
+        inputs["image_navigation"] = image
+        return inputs, there
+
+    def logits(inputs):
+        cells = vla(inputs, vla.initial_state(16)).cells["navigation"]
+        return vla.grounding(cells, vla.queries(names))
+
+    optimiser = torch.optim.Adam(vla.parameters(), 5e-3)
+    for step in range(80):
+        inputs, there = pictures(step)
+        optimiser.zero_grad()
+        torch.nn.functional.binary_cross_entropy_with_logits(logits(inputs), there).backward()
+        optimiser.step()
+    inputs, there = pictures(1000)
+    found = logits(inputs).flatten(-2).argmax(-1)
+    assert (found == there.flatten(-2).argmax(-1)).float().mean() > 0.9

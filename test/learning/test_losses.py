@@ -6,8 +6,17 @@ import math
 import pytest
 import torch
 
-from safevla_ros.training.augmentation import augment
-from safevla_ros.training.losses import cloning, keyframes, perception, place_of
+from safevla_ros.policy.vla.processor import NO_TOKEN
+from safevla_ros.training.augmentation import augment, forget
+from safevla_ros.training.losses import (
+    cloning,
+    grounding,
+    keyframes,
+    perception,
+    place_of,
+    shown,
+    told_apart,
+)
 
 
 def test_cloning_is_the_cross_entropy_of_the_weighted_steps():
@@ -65,3 +74,28 @@ def test_without_shift_and_tint_nothing_changes():
 def test_a_step_at_which_the_expert_begins_something_else_weighs_more():
     weight, label = torch.tensor([[1.0, 1.0, 1.0, 0.0]]), torch.tensor([[4, 4, 5, 6]])
     assert keyframes(weight, label, 3.0).tolist() == [[1.0, 1.0, 3.0, 0.0]]
+
+
+def test_squares_show_the_classes_of_their_bits():
+    classes = torch.tensor([[[[0, 5], [2, 0]]]], dtype=torch.int16)
+    there = shown(classes, 3)
+    assert there.shape == (1, 1, 3, 2, 2)
+    assert there[0, 0].int().tolist() == [[[0, 1], [0, 0]], [[0, 0], [1, 0]], [[0, 1], [0, 0]]]
+
+
+def test_grounding_falls_as_squares_are_named_rightly_and_only_single_things_are_told_apart():
+    there = shown(torch.tensor([[[[0, 5], [2, 0]]]], dtype=torch.int16), 3)
+    wrong, right = torch.full(there.shape, -2.0), torch.full(there.shape, -2.0)
+    right[there] = 2.0
+    wrong[:, :, 2, 1, 0] = 2.0
+    assert grounding(right, there) < grounding(wrong, there)
+    assert told_apart(right, there) == (1, 1)
+    assert told_apart(wrong, there) == (0, 1)
+
+
+def test_a_share_of_the_last_actions_is_forgotten():
+    previous = torch.full((20, 50), 3)
+    kept = forget(previous, 0.3, torch.Generator().manual_seed(0))
+    assert set(kept.unique().tolist()) == {3, NO_TOKEN}
+    assert 0.25 < (kept == NO_TOKEN).float().mean() < 0.35
+    assert torch.equal(forget(previous, 0.0, torch.Generator()), previous)

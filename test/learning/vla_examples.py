@@ -23,7 +23,7 @@ def model(seed=0, **changes):
     small = {
         "vocabulary": ("apple", "find", "mug", "the"),
         "image_size": 48,
-        "channels": (8, 8, 8, 8),
+        "channels": (8, 8, 8),
         "image_width": 16,
         "memory_width": 32,
         "cost_terms": ("collision", "drop"),

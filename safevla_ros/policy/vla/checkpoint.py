@@ -26,7 +26,7 @@ from safevla_ros.policy.vla.modeling import CompactVla
 
 DESCRIPTION = "vla.json"
 WEIGHTS = "vla.safetensors"
-FORMAT = 1
+FORMAT = 2
 """Raised when the meaning of a checkpoint changes."""
 
 

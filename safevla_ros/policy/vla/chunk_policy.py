@@ -41,6 +41,7 @@ class ChunkVla(nn.Module):
         self.configuration = configuration
         c = configuration.vla
         self.instruction = InstructionEncoder(c)
+        self.query = nn.Linear(c.instruction_width, c.query_width)
         self.cameras = nn.ModuleDict({name: CameraEncoder(c) for name in c.cameras})
         width = len(c.cameras) * c.image_width + c.instruction_width + len(c.proprioception)
         values = configuration.steps * len(configuration.columns)
@@ -54,8 +55,10 @@ class ChunkVla(nn.Module):
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Normalised chunks (N, steps, columns) for the arrays of processor.py with N in front."""
         context = self.instruction(inputs["instruction"])
+        query = self.query(context)
         parts = [
-            encoder(inputs[image_key(name)], context) for name, encoder in self.cameras.items()
+            encoder(inputs[image_key(name)], context, query)[0]
+            for name, encoder in self.cameras.items()
         ]
         values = self.head(torch.cat([*parts, context, inputs["proprioception"]], dim=-1))
         return values.unflatten(-1, (self.configuration.steps, len(self.configuration.columns)))

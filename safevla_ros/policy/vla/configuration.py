@@ -11,6 +11,9 @@ from safevla_ros.robot.action_codec import ACTIONS
 
 Width = Annotated[int, Field(ge=8, le=4096)]
 
+CELL_PX = 8
+"""Edge of the squares of an image in which the policy says what it sees [px]."""
+
 DEFAULT_PROPRIOCEPTION = (
     Column(name="base.x", mean=0.0, std=0.4),
     Column(name="base.yaw", mean=0.0, std=1.0),
@@ -43,9 +46,10 @@ class VlaConfiguration(Strict):
     budget_terms: tuple[BudgetTerm, ...] = ()
     cost_terms: tuple[Text, ...] = ()
     actions: tuple[str, ...] = ACTIONS
-    channels: Annotated[tuple[Width, ...], Field(min_length=4, max_length=4)] = (16, 32, 48, 64)
+    channels: Annotated[tuple[Width, ...], Field(min_length=3, max_length=3)] = (32, 64, 64)
     word_width: Width = 64
     instruction_width: Width = 128
+    query_width: Width = 32
     image_width: Width = 192
     body_width: Width = 64
     memory_width: Width = 256
