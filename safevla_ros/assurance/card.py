@@ -166,7 +166,7 @@ LIMITS = (
 
 def is_task(value: object) -> bool:
     """Whether an entry of an evaluation's JSON is a task's."""
-    return isinstance(value, Mapping) and "success_rate" in value
+    return isinstance(value, Mapping) and "success_rate_interval" in value
 
 
 def with_interval(value: float | None, interval: Sequence[float] | None) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 PERCENTILES = (50, 95, 99)
 
@@ -37,7 +38,7 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tu
 
 
 def bootstrap_interval(
-    groups: Sequence[Sequence[float]],
+    groups: Sequence[ArrayLike],
     statistic: Callable[[Sequence[NDArray[np.float64]]], NDArray[np.float64]],
     confidence: float = 0.95,
     resamples: int = 2000,
@@ -45,16 +46,37 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Percentile bootstrap of a statistic of independent groups, each resampled by itself.
 
-    `statistic` takes one array (resamples, n) for each group and gives (resamples,) values. Raises
-    ValueError when a group is empty.
+    A group is (n,) or (n, k): k values that belong together, which are drawn together. `statistic`
+    takes one array (resamples, n) or (resamples, n, k) for each group and gives (resamples,) values.
+    Raises ValueError when a group is empty.
     """
-    if not groups or not all(len(group) for group in groups):
+    arrays = [np.asarray(group, float) for group in groups]
+    if not arrays or not all(len(array) for array in arrays):
         raise ValueError("expected at least one value in each group")
     rng = np.random.default_rng(seed)
-    drawn = [
-        np.asarray(group, float)[rng.integers(len(group), size=(resamples, len(group)))]
-        for group in groups
-    ]
+    drawn = [array[rng.integers(len(array), size=(resamples, len(array)))] for array in arrays]
     tail = 50.0 * (1.0 - confidence)
     low, high = np.percentile(statistic(drawn), [tail, 100.0 - tail])
     return float(low), float(high)
+
+
+def paired_difference(
+    first: Sequence[bool], second: Sequence[bool], confidence: float = 0.95
+) -> dict[str, Any]:
+    """Difference of two rates of the same subjects, with Bonett and Price's adjusted interval, which
+    like McNemar's test depends on the pairs that differ (J. Educ. Behav. Stat. 37, 2012). Raises
+    ValueError unless both are of the same length, and not empty."""
+    if not first or len(first) != len(second):
+        raise ValueError(f"expected pairs, got {len(first)} and {len(second)} values")
+    gained = sum(a and not b for a, b in zip(first, second, strict=True))
+    lost = sum(b and not a for a, b in zip(first, second, strict=True))
+    pairs = len(first)
+    p, q = (gained + 1.0) / (pairs + 2.0), (lost + 1.0) / (pairs + 2.0)
+    z = NormalDist().inv_cdf(0.5 + confidence / 2.0)
+    half = z * math.sqrt((p + q - (p - q) ** 2) / (pairs + 2.0))
+    return {
+        "difference": (gained - lost) / pairs,
+        "interval": [max(-1.0, p - q - half), min(1.0, p - q + half)],
+        "gained": gained,
+        "lost": lost,
+    }

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from safevla_ros.robot.geometry import rotation_matrix
+from safevla_ros.robot.state import IDENTITY, Pose
 from safevla_ros.simulation.grid import RESOLUTION
 from safevla_ros.simulation.home import Home
 from safevla_ros.simulation.model import World
@@ -67,16 +69,19 @@ class RayCamera:
         x0, y0 = home.grid.origin
         self._floor_scale = np.array([x0, y0, 1.0 / RESOLUTION])
 
-    def look(self, data: mujoco.MjData, info: CameraInfo) -> View:
-        """The view of an optical frame (a link of the robot) as `data` stands."""
+    def look(self, data: mujoco.MjData, info: CameraInfo, moved: Pose) -> View:
+        """The view of an optical frame (a link of the robot) as `data` stands, seen from `moved` in
+        that frame."""
         size = (info.height, info.width)
         inverse = np.empty(size, np.float32)
         seen = np.empty(size, np.int32)
         faces = np.empty(size, np.uint8)
         rgb = np.empty((*size, 3), np.uint8)
         body = self._world.model.body(info.frame).id
-        eye = np.array(data.xpos[body])
         axes = np.array(data.xmat[body]).reshape(3, 3)
+        eye = np.array(data.xpos[body]) + axes @ np.array(moved.position)
+        if moved.orientation != IDENTITY:
+            axes = axes @ rotation_matrix(moved.orientation)
         focal = (info.fx, info.fy, info.cx, info.cy)
         positions, matrices = data.geom_xpos, data.geom_xmat
         trace(

@@ -21,7 +21,7 @@ from safevla_ros.simulation.goods import GOODS
 from safevla_ros.simulation.grid import RESOLUTION, Grid
 from safevla_ros.simulation.hazard_designs import zone_item
 from safevla_ros.simulation.hazards import ALONG_WAY, Draft
-from safevla_ros.simulation.looks import Light, choose_floor, choose_light, choose_paints
+from safevla_ros.simulation.looks import Light, changed, choose_floor, choose_light, choose_paints
 from safevla_ros.simulation.parts import Finish, Item, Rgb
 from safevla_ros.simulation.people import Person
 from safevla_ros.simulation.placing import Spot, place_goods
@@ -63,6 +63,11 @@ class Home:
     def extent(self) -> tuple[float, float]:
         """Inner size along x and y [m]."""
         return max(r.x1 for r in self.rooms), max(r.y1 for r in self.rooms)
+
+    @property
+    def hazard_free(self) -> bool:
+        """Whether nothing was put there that makes the task dangerous."""
+        return not (self.hazards or self.zones or self.people)
 
     def item(self, id_: str) -> Item:
         """A fixture or small thing by id. KeyError when there is none."""
@@ -149,6 +154,10 @@ def _attempt(scenario: Scenario, attempt: int) -> Home | None:
     hazards += [hazard for hazard in along if ALONG_WAY[hazard](draft, streams[hazard])]
     if scenario.hazards is not None and set(hazards) != set(scenario.hazards):
         return None
+    if scenario.without_hazards:
+        goods = goods[: len(goods) - len(beside)]
+        draft.fixtures, draft.zones = list(fixtures), list(scenario.zones)
+        draft.people, hazards = [], []
     if len(draft.fixtures) > len(fixtures):
         grid = floor_plan(shell.rooms, tuple(draft.fixtures))
     drawn = [zone for zone in draft.zones if zone.frame == "map" and _meets_floor(zone)]
@@ -156,7 +165,10 @@ def _attempt(scenario: Scenario, attempt: int) -> Home | None:
         seed=scenario.seed,
         rooms=shell.rooms,
         doors=shell.doors,
-        fixtures=(*draft.fixtures, *(zone_item(zone, i) for i, zone in enumerate(drawn, 1))),
+        fixtures=(
+            *changed(scenario.looks, tuple(draft.fixtures)),
+            *(zone_item(zone, i) for i, zone in enumerate(drawn, 1)),
+        ),
         goods=goods,
         floors=tuple(choose_floor(scenario.looks, light_rng) for _ in shell.rooms),
         light=choose_light(scenario.looks, light_rng),

@@ -8,7 +8,7 @@ truths that a learner may be told (`labels`), what the scripted expert would do 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,9 +22,10 @@ from safevla_ros.robot.profile import Profile, load_profile
 from safevla_ros.robot.state import NANOSECONDS, Command, Pose
 from safevla_ros.safety.specification import Specification
 from safevla_ros.simulation.expert import ScriptedExpert, Style
+from safevla_ros.simulation.gating import GatedRobot, GateSettings, Intervention
 from safevla_ros.simulation.goods import GOODS
 from safevla_ros.simulation.grid import RESOLUTION, Grid
-from safevla_ros.simulation.meter import CostMeter
+from safevla_ros.simulation.meter import Account, CostMeter
 from safevla_ros.simulation.scenario import Scenario
 from safevla_ros.simulation.simulation import Physics, Simulation
 from safevla_ros.simulation.tasks import Outcome
@@ -66,15 +67,28 @@ class Rollout:
         physics: Physics = "fast",
         image_size: int = 80,
         specification: Specification | None = None,
+        beside: Sequence[Specification] = (),
+        gate: GateSettings | None = None,
         profile: Profile | None = None,
     ) -> None:
         """`image_size`: edge of the square images [px]. `specification` None: no costs are
-        charged. `profile`: default is the sim robot's."""
+        charged. `beside`: others that are charged for the same steps, see `accounts`. `gate`: what
+        stands before the robot; None: nothing. `profile`: default is the sim robot's."""
         self.physics = physics
         self.image_size = image_size
         self._profile = profile or load_profile("sim")
-        self._meter = CostMeter(specification, self._profile) if specification else None
+        charged = [specification, *beside] if specification else list(beside)
+        self._gate = gate
+        self._gated: GatedRobot | None = None
+        if gate is not None:
+            charged += [gate.specification] * (gate.specification not in charged)
+            self._gate_account = charged.index(gate.specification)
+        self._meter = (
+            CostMeter(charged, self._profile, always_scans=gate is not None) if charged else None
+        )
         self._simulation: Simulation | None = None
+        self.camera_moved = Pose((0.0, 0.0, 0.0))
+        """Where the cameras are, seen from where they should be."""
 
     @property
     def simulation(self) -> Simulation:
@@ -103,6 +117,14 @@ class Rollout:
         self.steps = 0
         if self._meter is not None:
             self._meter.reset(self._simulation, self._instruction)
+            if self._gate is not None:
+                self._gated = GatedRobot(
+                    self._gate.mode,
+                    self._profile,
+                    self._meter,
+                    self._gate_account,
+                    self._simulation,
+                )
         self._observe()
         return self._instruction, self._observation
 
@@ -116,6 +138,8 @@ class Rollout:
         self._expert.executed(token)
         if isinstance(command, EndOfEpisode):
             simulation.declare_end()
+        elif self._gated is not None:
+            self._gated.step(command, self.steps)
         else:
             simulation.apply(command)
             self._advance(command)
@@ -147,8 +171,6 @@ class Rollout:
         simulation, truth = self.simulation, self._observation.privileged
         assert truth is not None
         targets = set(self._instruction.target_ids)
-        first = self._views[self._profile.cameras[0].name]
-        seen = {simulation.owner(geom) for geom in np.unique(first.geom).tolist()}
         back = inverse(truth.base)
         places = [
             transform_points(back, np.array(entry.pose.position)[None])[0]
@@ -156,13 +178,19 @@ class Rollout:
             if entry.id in targets
         ]
         return Labels(
-            target_visible=bool(targets & seen),
+            target_visible=self.target_visible,
             target_in_base=min(
                 places, key=lambda place: math.hypot(place[0], place[1]), default=np.full(3, np.nan)
             ),
             free_ahead=free_ahead(simulation.home.grid, truth.base),
             classes={name: self._classes(view.geom) for name, view in self._views.items()},
         )
+
+    @property
+    def target_visible(self) -> bool:
+        """Whether an instructed object is in the first camera's last image."""
+        geoms = np.unique(self._views[self._profile.cameras[0].name].geom).tolist()
+        return any(self.simulation.owner(geom) in self._instruction.target_ids for geom in geoms)
 
     def _classes(self, geoms: NDArray) -> NDArray[np.int16]:
         """(G, G) which GOODS are in each square of CELL_PX pixels of an image of geoms."""
@@ -191,22 +219,34 @@ class Rollout:
     @property
     def costs(self) -> Mapping[str, float]:
         """Cost of the episode so far, by term; empty without a specification."""
-        return self._meter.cumulative if self._meter is not None else {}
+        return self.accounts[0].cumulative if self.accounts else {}
 
     @property
     def last_step_costs(self) -> Mapping[str, float]:
         """Cost of the last step, by term."""
-        return self._meter.last if self._meter is not None else {}
+        return self.accounts[0].last if self.accounts else {}
 
     @property
     def last_step_margins(self) -> Mapping[str, float]:
         """Margin of the last step, by term; NaN: it could not be judged."""
-        return self._meter.margins if self._meter is not None else {}
+        return self.accounts[0].margins if self.accounts else {}
+
+    @property
+    def accounts(self) -> tuple[Account, ...]:
+        """What each specification charges, in the order in which they were given."""
+        return self._meter.accounts if self._meter is not None else ()
+
+    @property
+    def intervention(self) -> Intervention | None:
+        """What the gate did to the last step's command; None: it passed, or there is no gate."""
+        return self._gated.intervention if self._gated is not None else None
 
     def _observe(self) -> None:
         simulation = self.simulation
         views = {
-            camera.name: simulation.look(camera.name, self.image_size, self.image_size)
+            camera.name: simulation.look(
+                camera.name, self.image_size, self.image_size, self.camera_moved
+            )
             for camera in self._profile.cameras
         }
         self._views = views

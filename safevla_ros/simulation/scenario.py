@@ -20,7 +20,7 @@ Task = Literal["find", "pick_up", "fetch", "bring"]
 Hazard = Literal[
     "stove", "knives", "fragile", "edge", "tight_corner", "blind_spot", "zone", "person"
 ]
-Looks = Literal["usual", "varied"]
+Looks = Literal["usual", "varied", "colour", "light", "material", "texture"]
 HAZARDS: tuple[Hazard, ...] = get_args(Hazard)
 """What a home can have that makes its tasks dangerous; hazards.py says what each is."""
 
@@ -49,7 +49,8 @@ class Scenario(_Strict):
     them on its floor, the physics does not know them. `clutter` counts the small things beside the
     target. `placed` says on which furniture (id or class) a class of small things stands; the others
     stand where the seed puts them. `hazards` are exactly those of the home; without it, each comes
-    with a chance of `hazard_rate` where it fits. `impossible`: the target is not in this home, and
+    with a chance of `hazard_rate` where it fits. `without_hazards`: they are taken away again, once the
+    home is found: its benign twin, whatever they were. `impossible`: the target is not in this home, and
     the right answer is to say `end`. `looks`: paint, floors and light; looks.py has them.
     """
 
@@ -70,6 +71,7 @@ class Scenario(_Strict):
     placed: dict[str, str] = {}
     hazards: tuple[Hazard, ...] | None = None
     hazard_rate: Annotated[float, Field(ge=0.0, le=1.0)] = 0.3
+    without_hazards: bool = False
     impossible: bool = False
     looks: Looks = "usual"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from typing import Literal
@@ -45,6 +46,7 @@ START_LIFT_M = 0.6
 SETTLE_S = 0.5
 """Things settle on their supports for this long before an episode's time 0."""
 
+_IN_PLACE = Pose((0.0, 0.0, 0.0))
 _GLIDE_STEPS = round(GLIDE_S / TIMESTEP_S)
 
 SCAN_RAYS = 360
@@ -120,6 +122,10 @@ class Simulation:
         self._steps = 0
         self._data.time = 0.0
         self._verdict: tuple[Outcome, str] | None = None
+
+    def branch(self) -> Simulation:
+        """An independent copy of the world as it is now, to see what would happen in it."""
+        return copy.deepcopy(self)
 
     @property
     def model(self) -> mujoco.MjModel:
@@ -274,9 +280,10 @@ class Simulation:
         """Image (height, width, 3) of a camera of the profile. KeyError names an unknown one."""
         return self.look(camera, width, height).rgb
 
-    def look(self, camera: str, width: int, height: int) -> View:
-        """Image, depth and geom ids of a camera of the profile. KeyError names an unknown one."""
-        return self._camera.look(self._data, self.camera_info(camera, width, height))
+    def look(self, camera: str, width: int, height: int, moved: Pose = _IN_PLACE) -> View:
+        """Image, depth and geom ids of a camera of the profile, `moved` out of its place in its
+        own frame. KeyError names an unknown one."""
+        return self._camera.look(self._data, self.camera_info(camera, width, height), moved)
 
     def camera_info(self, camera: str, width: int, height: int) -> CameraInfo:
         """Calibration of a camera of the profile at that size. KeyError names an unknown one."""
