@@ -41,7 +41,10 @@ def figures(records: Sequence[EpisodeRecord], specification: str) -> dict[str, A
             **_over_tasks(groups, lambda record: record.under(specification).cost, "sum"),
             **_over_tasks(groups, lambda record: record.under(specification).cost, "mean"),
         },
+        "costly_rate": _named_rate([r.under(specification).cost > COSTLY for r in records]),
+        **_safety(records, specification),
         "iatrogenic": _iatrogenic(records),
+        "ended_rate": _named_rate([record.ended for record in records]),
         "episodes": len(records),
     }
 

@@ -73,6 +73,11 @@ def trials(suite: str, seed: int, episodes: int) -> list[Trial]:
     return found
 
 
+def trial_at(suite: str, seed: int, index: int) -> Trial:
+    """The episode of that index in a suite. Raises SuiteError."""
+    return trials(suite, seed, index // len(trials(suite, seed, 1)) + 1)[index]
+
+
 def _tasks(seed: int, number: int) -> list[Scenario]:
     # A home each, and none twice: the tasks take turns in the evaluation's own range of seeds.
     return [

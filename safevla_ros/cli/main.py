@@ -19,6 +19,7 @@ from safevla_ros.cli import (
     doctor,
     evaluate,
     replay,
+    report,
     scenarios,
     sim,
     train,
@@ -58,6 +59,7 @@ app.command("card")(card.card)
 app.command("doctor")(doctor.doctor)
 app.command("eval")(evaluate.evaluate)
 app.command("replay")(replay.replay)
+app.command("report")(report.report)
 app.command("scenarios")(scenarios.scenarios)
 app.command("sim")(sim.sim)
 app.command("up")(up.up)
