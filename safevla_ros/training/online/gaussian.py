@@ -77,6 +77,11 @@ class GaussianAgent(Agent):
             self._values(seen),
         )
 
+    @torch.no_grad()
+    def mean_action(self, observation: Mapping[str, Tensor]) -> Tensor:
+        """(N, actions) the likeliest actions."""
+        return self.actor(self._normalised(observation[OBSERVATION]))
+
     def is_critic(self, parameter: str) -> bool:
         """See Agent."""
         return parameter.startswith("critics.")
