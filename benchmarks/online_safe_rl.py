@@ -46,8 +46,26 @@ PEERS: dict[str, dict[str, Any]] = {
                 "mujoco==2.3.3",
                 "pygame==2.6.1",
                 "pettingzoo==1.24.3",
-                *"xmltodict imageio matplotlib moviepy pandas rich scikit-learn seaborn".split(),
-                *"tensorboard typer typing_extensions wandb gdown gpytorch joblib scipy".split(),
+                *[
+                    "xmltodict",
+                    "imageio",
+                    "matplotlib",
+                    "moviepy",
+                    "pandas",
+                    "rich",
+                    "scikit-learn",
+                    "seaborn",
+                ],
+                *[
+                    "tensorboard",
+                    "typer",
+                    "typing_extensions",
+                    "wandb",
+                    "gdown",
+                    "gpytorch",
+                    "joblib",
+                    "scipy",
+                ],
             ],
             [
                 "--no-deps",
@@ -74,7 +92,14 @@ OURS = {
         "cost_gamma": 0.99,
         "warm_up": 1,
     },
-    "multipliers": {"window": 20, "smoothing": 0.5, "kp": 0.2, "ki": 0.05, "kd": 0.05, "scale": 1.0},
+    "multipliers": {
+        "window": 20,
+        "smoothing": 0.5,
+        "kp": 0.2,
+        "ki": 0.05,
+        "kd": 0.05,
+        "scale": 1.0,
+    },
 }
 ENVIRONMENTS, WORKERS = 20, 2
 
@@ -338,12 +363,16 @@ def _results(path: Path) -> list[dict[str, Any]]:
 
 def _print_table(results: list[dict[str, Any]], tasks: list[str], peer: str) -> None:
     for task in tasks:
-        print(f"\n{task}: mean [lowest, highest] over seeds; cost limit {PEERS[peer]['tasks'][task]:g}")
+        print(
+            f"\n{task}: mean [lowest, highest] over seeds; cost limit {PEERS[peer]['tasks'][task]:g}"
+        )
         for learner in ("ours", peer):
             rows = [r for r in results if r["task"] == task and r["learner"] == learner]
             if not rows:
                 continue
-            print(f"  {learner}, {len(rows)} seeds, {_spread([r['steps_per_s'] for r in rows])} steps/s")
+            print(
+                f"  {learner}, {len(rows)} seeds, {_spread([r['steps_per_s'] for r in rows])} steps/s"
+            )
             for mode in ("sampled", "likeliest"):
                 figures = ", ".join(
                     f"{key} {_spread([row[mode][key] for row in rows])}"

@@ -85,7 +85,8 @@ class Collector:
 
     def collect(self, steps: int) -> tuple[Batch, list[Episode]]:
         """Play on for so many steps; what was seen, and the episodes that ended."""
-        begin_state, finished = self._state, []
+        begin_state = self._state
+        finished: list[Episode] = []
         rows: list[dict[str, Tensor]] = []
         observations: list[dict[str, Tensor]] = []
         for _ in range(steps):
@@ -111,8 +112,10 @@ class Collector:
             self._sums += rewards
             for history, action in zip(self._histories, actions, strict=True):
                 history.actions.append(action)
-            for i in np.flatnonzero(done).tolist():
-                finished.append(self._end(i, bool(result.success[i]), int(result.task[i])))
+            finished += [
+                self._end(i, bool(result.success[i]), int(result.task[i]))
+                for i in np.flatnonzero(done).tolist()
+            ]
             self._observation, self._task = _tensors(result.observation), result.task
             self._first = torch.from_numpy(done)
         return self._batch(rows, observations, begin_state), finished
@@ -123,7 +126,8 @@ class Collector:
         if last:
             index = list(last)
             seen = {
-                key: torch.from_numpy(np.stack([last[i][key] for i in index])) for key in last[index[0]]
+                key: torch.from_numpy(np.stack([last[i][key] for i in index]))
+                for key in last[index[0]]
             }
             # The generator is not asked: these actions are nobody's.
             acted = self._agent.act(

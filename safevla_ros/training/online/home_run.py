@@ -1,7 +1,7 @@
 """A run of the compact VLA in homes; its folder, beside state and log (run.py):
 
-    online.json       what it was told, budgets included
-    start/            the policy that it started from, as a checkpoint
+online.json       what it was told, budgets included
+start/            the policy that it started from, as a checkpoint
 """
 
 from __future__ import annotations
@@ -71,7 +71,9 @@ def trained_policy(folder: Path) -> tuple[CompactVla, OnlineSettings, int]:
         agent.load_state_dict(state["learner"]["agent"])
     except (KeyError, RuntimeError) as error:
         line = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"{folder / STATE}: expected the state of this run: {line}") from error
+        raise CheckpointError(
+            f"{folder / STATE}: expected the state of this run: {line}"
+        ) from error
     return agent.model.eval(), settings, state["steps"]
 
 
@@ -83,9 +85,7 @@ def open_run(folder: Path, report: Report) -> Iterator[Run]:
     constraints = _constraints(settings)
     torch.manual_seed(learning.seed)
     agent = _agent(folder, settings, constraints)
-    make = HomeMaker(
-        homes, agent.model.configuration.features, constraints.terms, learning.seed
-    )
+    make = HomeMaker(homes, agent.model.configuration.features, constraints.terms, learning.seed)
     first = rank() * learning.environments
     indices = range(first, first + learning.environments)
     world: World = (
@@ -94,9 +94,7 @@ def open_run(folder: Path, report: Report) -> Iterator[Run]:
         else LocalWorld([make(index) for index in indices])
     )
     try:
-        yield Run(
-            learning, agent.to(device()), world, homes.tasks, constraints, folder, report
-        )
+        yield Run(learning, agent.to(device()), world, homes.tasks, constraints, folder, report)
     finally:
         world.close()
 

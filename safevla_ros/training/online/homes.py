@@ -67,7 +67,7 @@ class HomeEnvironment:
         scenario = draw_scenario(self._settings, self._seed, self._index, episode)
         instruction, observation = self._rollout.reset(scenario)
         self._processor.reset(instruction)
-        task = self._settings.tasks.index(scenario.task)  # type: ignore[arg-type]  # never bring
+        task = self._settings.tasks.index(scenario.task)
         return self._processor(observation, NO_TOKEN), task
 
     def step(self, action: NDArray) -> Transition:

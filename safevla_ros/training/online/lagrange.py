@@ -14,7 +14,7 @@ multiplier. Rows are constrained separately (a row is a task, or all tasks); col
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,13 @@ class MultiplierState:
     @classmethod
     def new(cls, terms: int, start: float) -> MultiplierState:
         """The state before the first update."""
-        return cls(np.full(terms, start), *(np.zeros(terms) for _ in range(4)))
+        return cls(
+            np.full(terms, start),
+            np.zeros(terms),
+            np.zeros(terms),
+            np.zeros(terms),
+            np.zeros(terms),
+        )
 
 
 def pid(
@@ -154,19 +160,15 @@ class Multipliers:
 
     def state(self) -> dict[str, Any]:
         """Numbers and lists of numbers, for a checkpoint."""
-        rows = [
-            {k: np.asarray(v).tolist() for k, v in asdict(row).items()} for row in self.rows
-        ]
+        rows = [{k: np.asarray(v).tolist() for k, v in asdict(row).items()} for row in self.rows]
         return {"rows": rows, "errors": _without_nan(self.errors)}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Put back what `state` gave."""
         self.rows = [
             MultiplierState(
-                **{
-                    f.name: row[f.name] if f.name == "updates" else np.array(row[f.name], float)
-                    for f in fields(MultiplierState)
-                }
+                updates=row["updates"],
+                **{key: np.array(row[key], float) for key in row if key != "updates"},
             )
             for row in state["rows"]
         ]

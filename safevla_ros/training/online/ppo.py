@@ -126,9 +126,7 @@ class Ppo:
         noted.add(policy | critics | drift)
         return float(drift["kl"])
 
-    def _descend(
-        self, optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]
-    ) -> None:
+    def _descend(self, optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> None:
         average_gradients(parameters)
         nn.utils.clip_grad_norm_(parameters, self.settings.ppo.gradient_norm)
         optimizer.step()

@@ -186,9 +186,7 @@ class Run:
 
     def save(self) -> None:
         """Write the state."""
-        collectors = gather(
-            {"collector": self.collector.state(), "windows": self.windows.state()}
-        )
+        collectors = gather({"collector": self.collector.state(), "windows": self.windows.state()})
         if rank() == 0:
             save_state(
                 self._folder / STATE,

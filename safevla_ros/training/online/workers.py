@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -44,9 +45,7 @@ class WorkerWorld:
     def begin(self, histories: Sequence[History]) -> Begun:
         """See World. Raises WorkerError."""
         bounds = np.cumsum([0, *map(len, self._parts)])
-        parts = self._ask(
-            "begin", [list(histories[a:b]) for a, b in zip(bounds, bounds[1:], strict=False)]
-        )
+        parts = self._ask("begin", [list(histories[a:b]) for a, b in pairwise(bounds)])
         observations, tasks, replayed = zip(*parts, strict=True)
         return Begun(_joined(observations), np.concatenate(tasks), np.concatenate(replayed))
 
@@ -54,14 +53,20 @@ class WorkerWorld:
         """See World. Raises WorkerError."""
         bounds = np.cumsum([0, *map(len, self._parts)])
         parts: list[Steps] = self._ask("step", np.split(actions, bounds[1:-1]))
+        last = {
+            int(start) + i: observation
+            for start, part in zip(bounds, parts, strict=False)
+            for i, observation in part.last.items()
+        }
         return Steps(
-            _joined([part.observation for part in parts]),
-            *(np.concatenate(column) for column in list(zip(*parts, strict=True))[1:-1]),
-            last={
-                int(start) + i: observation
-                for start, part in zip(bounds, parts, strict=False)
-                for i, observation in part.last.items()
-            },
+            observation=_joined([part.observation for part in parts]),
+            task=np.concatenate([part.task for part in parts]),
+            reward=np.concatenate([part.reward for part in parts]),
+            costs=np.concatenate([part.costs for part in parts]),
+            ended=np.concatenate([part.ended for part in parts]),
+            truncated=np.concatenate([part.truncated for part in parts]),
+            success=np.concatenate([part.success for part in parts]),
+            last=last,
         )
 
     def close(self) -> None:
@@ -80,7 +85,9 @@ class WorkerWorld:
             answers = [connection.recv() for connection in self._connections]
         except (EOFError, OSError) as error:
             gone = next((p for p in self._processes if p.exitcode is not None), None)
-            how = f"{gone.name} ended with exit code {gone.exitcode}" if gone else "a worker is gone"
+            how = (
+                f"{gone.name} ended with exit code {gone.exitcode}" if gone else "a worker is gone"
+            )
             raise WorkerError(how) from error
         for process, answer in zip(self._processes, answers, strict=True):
             if isinstance(answer, str):
