@@ -5,11 +5,12 @@ from __future__ import annotations
 import signal
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from safevla_ros.cli.failure import ExitCode, Failure
+from safevla_ros.cli.train_online import online
 
 app = typer.Typer(
     help="Train a policy.",
@@ -21,6 +22,9 @@ app = typer.Typer(
 @app.callback()
 def _group() -> None:
     """Train a policy."""
+
+
+app.command()(online)
 
 
 @app.command()
@@ -123,8 +127,13 @@ def export(
         "policies"
     ),
     temperature: Annotated[
-        float, typer.Option(help="At which actions are drawn; 0: the likeliest.", min=0.0)
-    ] = 0.5,
+        float | None,
+        typer.Option(
+            help="At which actions are drawn; 0: the likeliest. Default: 0.5, or that of an online "
+            "run.",
+            min=0.0,
+        ),
+    ] = None,
 ) -> None:
     """Make a policy folder of a run, as far as it is: what a robot and `safevla eval` load.
 
@@ -133,22 +142,41 @@ def export(
     from safevla_ros.cli.learning import require_torch
 
     require_torch()
+    from safevla_ros.policy.interface import PolicyError
     from safevla_ros.policy.vla.export import export_policy
+    from safevla_ros.safety.specification import SpecificationError
+    from safevla_ros.training import imitation
     from safevla_ros.training.checkpoint import CheckpointError
-    from safevla_ros.training.imitation import SETTINGS, load_averaged
+    from safevla_ros.training.online import home_run
+    from safevla_ros.training.online.budgets import BudgetError
     from safevla_ros.training.settings import SettingsError, load_settings
 
+    notes: dict[str, Any]
     try:
-        settings = load_settings(directory / SETTINGS)
-        model, progress = load_averaged(settings, directory)
-    except (SettingsError, CheckpointError) as error:
+        if (directory / home_run.SETTINGS).is_file():
+            model, told, steps = home_run.trained_policy(directory)
+            used, learnt = told.homes.temperature, f"{steps:,} steps"
+            notes = {"settings": told.model_dump(mode="json"), "progress": {"steps": steps}}
+        else:
+            settings = load_settings(directory / imitation.SETTINGS)
+            model, progress = imitation.load_averaged(settings, directory)
+            used, learnt = 0.5, f"{progress.frames:,} frames"
+            notes = {"settings": settings.model_dump(mode="json"), "progress": asdict(progress)}
+    except (
+        BudgetError,
+        CheckpointError,
+        PolicyError,
+        SettingsError,
+        SpecificationError,
+    ) as error:
         raise Failure(ExitCode.BAD_INPUT, str(error)) from error
+    used = used if temperature is None else temperature
     export_policy(
         output / name,
         model,
         name,
-        selection="sample" if temperature > 0.0 else "argmax",
-        temperature=temperature or 1.0,
-        notes={"settings": settings.model_dump(mode="json"), "progress": asdict(progress)},
+        selection="sample" if used > 0.0 else "argmax",
+        temperature=used or 1.0,
+        notes=notes,
     )
-    typer.echo(f"{output / name}: {progress.frames:,} frames learnt from")
+    typer.echo(f"{output / name}: {learnt} learnt from")

@@ -76,6 +76,11 @@ def same_everywhere(module: nn.Module) -> None:
             dist.broadcast(tensor, 0)
 
 
+def wait_for_all() -> None:
+    """Return when every process has come here."""
+    sum_over_processes(torch.zeros(1))
+
+
 def gather(value: Any) -> list[Any]:
     """What each process has, in order of rank; complete on rank 0 alone."""
     if not _several():
