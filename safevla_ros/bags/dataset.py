@@ -154,6 +154,10 @@ class EpisodeDataset:
         generator.shuffle(windows)
         return np.concatenate([generator.permutation(each) for each in windows])
 
+    def observation(self, index: int) -> Any:
+        """The Observation message of a step. Raises BagError where its bag has changed."""
+        return self._observation(self.steps[index])
+
     def instruction(self, index: int) -> str:
         """What the episode of a step asks for."""
         return self.episodes[self.steps[index].episode].instruction

@@ -21,8 +21,8 @@ from safevla_ros.bags import BagError, RawMessage
 from safevla_ros.bags import metadata as keys
 from safevla_ros.bags.mcap_file import McapFile
 from safevla_ros.bags.own_messages import constant, new_message, own_topic, to_cdr
-from safevla_ros.robot.messages import fill_joint_states, fill_twist, set_stamp
-from safevla_ros.robot.state import BaseVelocity, Command, Joint
+from safevla_ros.robot.messages import fill_joint_states, fill_odometry, fill_twist, set_stamp
+from safevla_ros.robot.state import BaseVelocity, Command, Joint, Odometry, Pose
 from safevla_ros.safety.accounting import Status, TermCost
 from safevla_ros.safety.specification import Specification
 
@@ -34,6 +34,7 @@ TYPES = {
     "gated_action": "GatedAction",
     "cost_vector": "CostVector",
 }
+ORIGIN = Pose((0.0, 0.0, 0.0))
 LATCHED = ("episode", "cost_specification")
 
 
@@ -59,7 +60,7 @@ class WrittenStep:
     """One step. `images` (H, W, 3) rgb8 by camera; `stamp_ns` is when it was seen and decided,
     `ends_ns` when the step ended. `token` None: a continuous action. `log_probability` None: not
     known. `decision` is a name of GatedAction's, `source` whose command it was. `predicted`: cost
-    that the gate foresaw, by term."""
+    that the gate foresaw, by term. `pose`: of the base, by odometry."""
 
     stamp_ns: int
     ends_ns: int
@@ -76,6 +77,7 @@ class WrittenStep:
     source: str = "policy"
     predicted: Mapping[str, float] = field(default_factory=dict)
     frame: str = ""
+    pose: Pose = ORIGIN
 
 
 class EpisodeWriter:
@@ -298,8 +300,7 @@ def _observation(step: WrittenStep) -> Any:
         object_in_hand=step.object_in_hand,
     )
     fill_joint_states(message.joint_states, step.joints)
-    fill_twist(message.odometry.twist.twist, step.velocity)
-    message.odometry.pose.pose.orientation.w = 1.0
+    fill_odometry(message.odometry, Odometry("odom", step.pose, step.velocity))
     return message
 
 

@@ -1,7 +1,8 @@
 """The steps of a recorded episode as training data has them, without the pictures.
 
 One `StepRecord` for each step that the policy proposed: what it saw (where in the bag that is),
-what it proposed, what the robot did instead, what the gate thought of it, and what it cost.
+what it proposed, what the robot did instead, what the gate thought of it, and what it cost. The
+policy's `end` is a step too: it moves nothing, so no gate judges it and it costs nothing.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 from safevla_ros.bags import BagError, RawMessage
 from safevla_ros.bags import metadata as keys
 from safevla_ros.bags.reader import Bag, Location
+from safevla_ros.robot.action_codec import TOKENS
 from safevla_ros.robot.messages import stamp_ns
 from safevla_ros.robot.state import NANOSECONDS
 
@@ -211,6 +213,7 @@ class _Reading:
     def _close(self, episode_id: str, steps: Mapping[int, _Open]) -> None:
         result = self._result
         kept = []
+        self._declare_end(self._episodes.get(episode_id), steps)
         for number, step in sorted(steps.items()):
             observation = self._observation_of(step)
             why = (
@@ -263,6 +266,25 @@ class _Reading:
                     last=number == kept[-1][0],
                 )
             )
+
+    def _declare_end(self, episode: Any, steps: Mapping[int, _Open]) -> None:
+        """Where the policy said `end`, nothing was sent that could be judged or charged."""
+        end = steps.get(max(steps))
+        before = steps.get(max(steps) - 1)
+        if (
+            episode is None
+            or not episode.end_declared
+            or end is None
+            or end.token != TOKENS["end"]
+            or end.proposed is not None
+        ):
+            return
+        end.proposed = end.applied = dict.fromkeys(("base.x", "base.y", "base.yaw"), 0.0)
+        end.judged_ns = end.seen_ns or 0
+        end.costs = {
+            name: StepCost(0.0, math.nan, cost.remaining - cost.cost, cost.applicable)
+            for name, cost in ((before.costs if before else None) or {}).items()
+        }
 
     def _observation_of(self, step: _Open) -> Location | None:
         """What the policy saw: that of the chunk's stamp, else the last before the judgement."""

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from safevla_ros.cli.failure import ExitCode, Failure
+from safevla_ros.cli.train_offline import offline
 from safevla_ros.cli.train_online import online
 
 app = typer.Typer(
@@ -24,6 +25,7 @@ def _group() -> None:
     """Train a policy."""
 
 
+app.command()(offline)
 app.command()(online)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,13 @@ class _Playing:
     @property
     def left(self) -> int:
         return len(next(iter(self.arrays.values()))) - self.at
+
+
+class Episodes(Protocol):
+    """Where episodes come from."""
+
+    def draw(self) -> dict[str, NDArray]:
+        """The arrays of the next episode, all of shape (steps, ...)."""
 
 
 @dataclass
@@ -63,7 +71,7 @@ class Library:
 class Streams:
     """B episodes playing at once; `next_window` gives arrays of shape (B, T, ...)."""
 
-    def __init__(self, library: Library, streams: int, window: int) -> None:
+    def __init__(self, library: Episodes, streams: int, window: int) -> None:
         self._library = library
         self._window = window
         self._playing = [_Playing(library.draw()) for _ in range(streams)]

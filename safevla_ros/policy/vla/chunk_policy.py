@@ -7,7 +7,7 @@ memory; a chunk is regressed at once, with the absolute error of ACT (Zhao et al
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from safevla_ros.policy.description import ChunkPolicyFile, Inputs
-from safevla_ros.policy.features import ActionColumn, Strict
+from safevla_ros.policy.features import ActionColumn, BudgetTerm, Strict
 from safevla_ros.policy.vla.configuration import VlaConfiguration
 from safevla_ros.policy.vla.export import trace_graph, write_policy_files
 from safevla_ros.policy.vla.modeling import CameraEncoder, InstructionEncoder
@@ -45,23 +45,33 @@ class ChunkVla(nn.Module):
         self.cameras = nn.ModuleDict({name: CameraEncoder(c) for name in c.cameras})
         width = len(c.cameras) * c.image_width + c.instruction_width + len(c.proprioception)
         values = configuration.steps * len(configuration.columns)
-        self.head = nn.Sequential(
-            nn.Linear(width, c.memory_width), nn.ReLU(), nn.Linear(c.memory_width, values)
-        )
+        self.fuse = nn.Linear(width, c.memory_width)
+        if c.budget_terms:
+            # Zero: a policy that is given this input later acts as before until it is trained.
+            self.budget = nn.Linear(2 * len(c.budget_terms), c.memory_width, bias=False)
+            nn.init.zeros_(self.budget.weight)
+        self.out = nn.Linear(c.memory_width, values)
         columns = configuration.columns
         self.register_buffer("mean", torch.tensor([column.mean for column in columns]))
         self.register_buffer("std", torch.tensor([column.std for column in columns]))
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Normalised chunks (N, steps, columns) for the arrays of processor.py with N in front."""
+        values = self.out(self.encode(inputs))
+        return values.unflatten(-1, (self.configuration.steps, len(self.configuration.columns)))
+
+    def encode(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """(N, memory_width) what the chunk is read from."""
         context = self.instruction(inputs["instruction"])
         query = self.query(context)
         parts = [
             encoder(inputs[image_key(name)], context, query)[0]
             for name, encoder in self.cameras.items()
         ]
-        values = self.head(torch.cat([*parts, context, inputs["proprioception"]], dim=-1))
-        return values.unflatten(-1, (self.configuration.steps, len(self.configuration.columns)))
+        fused = self.fuse(torch.cat([*parts, context, inputs["proprioception"]], dim=-1))
+        if self.configuration.vla.budget_terms:
+            fused = fused + self.budget(inputs["budget"])
+        return functional.relu(fused)
 
     def policy_loss(self, inputs: Mapping[str, Tensor], chunks: Tensor, mask: Tensor) -> Tensor:
         """(N,) mean absolute error, in standard deviations, against physical values `chunks`
@@ -73,11 +83,25 @@ class ChunkVla(nn.Module):
         return (error * mask).sum(-1) / mask.sum(-1).clamp(min=1)
 
 
+def extended(model: ChunkVla, budget_terms: Sequence[BudgetTerm]) -> ChunkVla:
+    """A copy of a trained model that is told these budgets; it acts as the model does until it is
+    trained."""
+    vla = model.configuration.vla
+    changed = vla.model_copy(update={"budget_terms": tuple(budget_terms)})
+    copy = ChunkVla(model.configuration.model_copy(update={"vla": changed}))
+    kept = dict(model.state_dict())
+    if changed.budget_terms != vla.budget_terms:
+        kept.pop("budget.weight", None)
+    copy.load_state_dict(kept, strict=False)
+    return copy.train(model.training)
+
+
 def export_chunk_policy(folder: Path, model: ChunkVla, policy_id: str) -> ChunkPolicyFile:
     """Write policy.yaml and policy.onnx to a folder; return what policy.yaml says."""
     c = model.configuration.vla
     shapes = input_shapes(c.features)
     keys = [*map(image_key, c.cameras), "proprioception", "instruction"]
+    keys += ["budget"] * bool(c.budget_terms)
     data = trace_graph(
         lambda *arrays: model(dict(zip(keys, arrays, strict=True))),
         model,
@@ -94,11 +118,13 @@ def export_chunk_policy(folder: Path, model: ChunkVla, policy_id: str) -> ChunkP
             images={camera: image_key(camera) for camera in c.cameras},
             proprioception="proprioception",
             instruction="instruction",
+            budget="budget" if c.budget_terms else None,
         ),
         output="chunk",
         proprioception=list(c.proprioception),
         vocabulary=c.vocabulary,
         instruction_length=c.instruction_length,
+        budget_terms=c.budget_terms,
         step_s=model.configuration.step_s,
         columns=model.configuration.columns,
     )

@@ -1,0 +1,123 @@
+"""What the data says of each budget: advantages in units of their scales, and the lessons of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from safevla_ros.training.offline import budgets
+from safevla_ros.training.offline.advantages import advantages, windows
+from safevla_ros.training.offline.data import FIT, OfflineData
+from safevla_ros.training.offline.dual import Extraction, Unsupported, extract
+from safevla_ros.training.offline.settings import OfflineSettings
+from safevla_ros.training.offline.weights import lagrangian
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A budget (K,) that is taught, what the data supports for it, and the Lagrangian advantage
+    above which an action counts as a good one."""
+
+    budget: Floats
+    extraction: Extraction
+    good: float
+
+
+@dataclass(frozen=True)
+class Priced:
+    """Advantages of every step in reward (N,) and costs (N, K), in units of `scales` (K,) and of the
+    return's, less their means over `samples` (N,), which are cloned. `window`: mean steps that they
+    are over. `steps`, `costs` (E, K) and `success` (E,) of the episodes that are fitted."""
+
+    reward: Floats
+    cost: Floats
+    scales: Floats
+    samples: NDArray[np.bool_]
+    window: float
+    steps: float
+    costs: Floats
+    success: NDArray[np.bool_]
+
+
+def price(data: OfflineData, expected: Floats, settings: OfflineSettings) -> Priced:
+    """Advantages by expected returns to go (N, 1 + K), the reward's first.
+
+    Their unit is not the n of an uncut window but the windows' mean length: where many are cut, or
+    episodes are short, the data moves by less than n steps.
+    """
+    columns = data.columns
+    fitted = (data.part == FIT) & columns.known[columns.first]
+    samples = data.steps_of(FIT) & columns.imitable
+    costs = columns.sums(columns.charged)[fitted]
+    returns = columns.sums(columns.reward)[fitted]
+    scales = budgets.cost_scales(costs, asked(settings))
+    length = windows(columns.last, columns.cut, settings.steps_ahead)
+    found = []
+    for j, (gain, scale) in enumerate(
+        zip(
+            [columns.reward, *columns.charged.T],
+            [budgets.return_scale(returns), *scales],
+            strict=True,
+        )
+    ):
+        advantage = advantages(gain, expected[:, j], columns.last, length) / scale
+        found.append(advantage - advantage[samples].mean())
+    return Priced(
+        reward=found[0],
+        cost=np.stack(found[1:], axis=1),
+        scales=scales,
+        samples=samples,
+        window=float(length[samples].mean()),
+        steps=float(np.bincount(columns.episode)[fitted].mean()),
+        costs=costs,
+        success=returns > 0.0,
+    )
+
+
+def asked(settings: OfflineSettings) -> Floats:
+    """(K,) the budgets that a run is to keep."""
+    return np.array([settings.budgets[term] for term in settings.terms])
+
+
+def teach(
+    priced: Priced,
+    settings: OfflineSettings,
+    tightened: Floats,
+    report: Callable[[int, int], None],
+) -> tuple[Lesson, ...] | Unsupported:
+    """A lesson for each budget that the data supports when it is lowered by `tightened` (K,). The
+    first is the budget that the run is to keep; where the data does not support that, the answer is
+    why."""
+    rng = np.random.default_rng(settings.seed)
+    vectors = budgets.budget_vectors(
+        priced.costs, priced.scales, asked(settings), settings.budget_vectors, rng
+    )
+    held = priced.costs.mean(axis=0)
+    reward, cost = priced.reward[priced.samples], priced.cost[priced.samples]
+    lessons = []
+    for number, vector in enumerate(vectors):
+        report(number, len(vectors))
+        found = extract(
+            reward,
+            cost,
+            budgets.allowed_means(
+                vector - tightened, held, priced.scales, priced.window, priced.steps
+            ),
+            eps=settings.eps,
+            least_effective=settings.least_effective,
+            cap=settings.multiplier_cap,
+            largest=settings.largest_weight,
+        )
+        if isinstance(found, Extraction):
+            advantage = lagrangian(reward, cost, found.dual.multipliers)
+            good = float(np.quantile(advantage, 1.0 - settings.positive))
+            lessons.append(Lesson(vector, found, good))
+        elif number == 0:
+            return found
+    report(len(vectors), len(vectors))
+    return tuple(lessons)
