@@ -141,6 +141,10 @@ def export(
 
     Example: `safevla train export --name mine --directory runs/base`
     """
+    from safevla_ros.cli.train_offline import export_offline
+
+    if export_offline(directory, output / name, temperature):
+        return
     from safevla_ros.cli.learning import require_torch
 
     require_torch()

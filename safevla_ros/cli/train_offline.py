@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
+    from safevla_ros.policy.selection import Selection
     from safevla_ros.training.offline.run import OfflineResult
 
 
@@ -146,6 +148,38 @@ def offline(
             f"stopped; `safevla train offline --resume --directory {directory}` goes on",
         ) from None
     _print(console, result, settings.budgets)
+
+
+def export_offline(directory: Path, folder: Path, temperature: float | None) -> bool:
+    """Make a policy folder of the offline run in `directory`; False: there is none. A temperature of
+    None is the run's. Raises Failure."""
+    if not (directory / "result.json").is_file():
+        return False
+    from safevla_ros.cli.learning import require_torch
+
+    require_torch()
+    from safevla_ros.policy.interface import PolicyError
+    from safevla_ros.policy.vla.checkpoint import load_checkpoint
+    from safevla_ros.policy.vla.export import export_policy
+    from safevla_ros.training.offline.run import POLICY, RESULT, SETTINGS
+    from safevla_ros.training.offline.settings import NEW_CHUNKS, OfflineError, load_settings
+
+    try:
+        settings = load_settings(directory / SETTINGS)
+        if settings.policy == NEW_CHUNKS:
+            raise OfflineError(f"{directory / POLICY} is a policy folder as it is: copy it")
+        model = load_checkpoint(directory / POLICY)
+    except (OfflineError, PolicyError) as error:
+        raise Failure(ExitCode.BAD_INPUT, str(error)) from error
+    used = settings.temperature if temperature is None else temperature
+    notes = {
+        "settings": settings.model_dump(mode="json"),
+        "result": json.loads((directory / RESULT).read_text(encoding="utf-8")),
+    }
+    selection: Selection = "sample" if used > 0.0 else "argmax"
+    export_policy(folder, model, folder.name, selection, used or 1.0, notes)
+    typer.echo(f"{folder}: learnt from bags under the budgets {settings.budgets}")
+    return True
 
 
 def _budgets(given: list[str]) -> dict[str, float]:

@@ -99,9 +99,11 @@ def record_episodes(
     Raises RecordingError when the folder holds another plan's, or a process dies.
     """
     _claim(plan, folder)
-    homes = Curriculum(
-        EpisodeSettings(seed=plan.seed, tasks=plan.tasks, max_steps=plan.max_steps), SERIES
+    # Costs are learnt where something costs: no home is without hazards by choice.
+    settings = EpisodeSettings(
+        seed=plan.seed, tasks=plan.tasks, max_steps=plan.max_steps, hazard_free=0.0
     )
+    homes = Curriculum(settings, SERIES)
     wanted = [homes.next_plan(with_policy=False) for _ in range(episodes)]
     missing = [number for number in range(episodes) if not (folder / _name(number)).is_dir()]
     done = episodes - len(missing)

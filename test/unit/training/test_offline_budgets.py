@@ -16,9 +16,7 @@ from safevla_ros.training.offline.budgets import (
 
 def test_scales_have_a_least():
     costs = np.array([[0.0, 0.0, 0.0], [2.0, 0.0, 0.0]])
-    np.testing.assert_allclose(
-        cost_scales(costs, np.array([0.5, 3.0, 0.0])), [1.0, 0.3, 1e-3]
-    )
+    np.testing.assert_allclose(cost_scales(costs, np.array([0.5, 3.0, 0.0])), [1.0, 0.3, 1e-3])
     assert return_scale(np.array([0.0, 10.0])) == 5.0
     assert return_scale(np.array([10.0, 10.0])) == 1.0
 
