@@ -16,7 +16,7 @@ import multiprocessing
 import os
 import shutil
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
@@ -30,8 +30,9 @@ from safevla_ros.robot.action_codec import EndOfEpisode, decode
 from safevla_ros.robot.profile import load_profile
 from safevla_ros.robot.state import NANOSECONDS, Command
 from safevla_ros.safety.accounting import Status, TermCost
-from safevla_ros.safety.specification import Specification, load_specification
+from safevla_ros.safety.specification import load_specification
 from safevla_ros.simulation.expert import ScriptedExpert, Style
+from safevla_ros.simulation.meter import Account
 from safevla_ros.simulation.rollout import Rollout
 from safevla_ros.simulation.seeds import require_training
 from safevla_ros.simulation.simulation import Physics
@@ -176,11 +177,10 @@ class Player:
         self._plan = plan
         self._folder = folder
         self._profile = load_profile("sim")
-        self._specification = load_specification(plan.specification)
         self._rollout = Rollout(
             physics=plan.physics,
             image_size=plan.image_size,
-            specification=self._specification,
+            specification=load_specification(plan.specification),
             profile=self._profile,
         )
 
@@ -196,32 +196,24 @@ class Player:
         else:
             policy = load_policy(name, self._profile.roles, scenario.seed)
         policy.reset(instruction)
-        zones = rollout.simulation.home.zones
-        specification = self._specification.with_zones(zones) if zones else self._specification
         unfinished = self._folder / UNFINISHED / _name(number)
         shutil.rmtree(unfinished, ignore_errors=True)
         info = _info(number, instruction, policy.description, scenario.seed)
         begin_ns = observation.stamp_ns
-        with EpisodeWriter(unfinished, info, specification, begin_ns=begin_ns) as writer:
+        charged = rollout.accounts[0].specification
+        with EpisodeWriter(unfinished, info, charged, begin_ns=begin_ns) as writer:
             while not rollout.done:
-                step, observation = self._step(policy, observation, specification)
+                step, observation = self._step(policy, observation)
                 writer.add(step)
             assert rollout.outcome is not None
             writer.finish(rollout.outcome.name, rollout.reason, end_ns=step.ends_ns)
         unfinished.rename(self._folder / _name(number))
         return self._folder / _name(number)
 
-    def _step(
-        self, policy: Policy, seen: Observation, specification: Specification
-    ) -> tuple[WrittenStep, Observation]:
+    def _step(self, policy: Policy, seen: Observation) -> tuple[WrittenStep, Observation]:
         """Let the policy act once; what there is to write, and what it led to."""
         rollout, profile = self._rollout, self._profile
-        remaining = {
-            name: term.budget - rollout.costs[name]
-            for name, term in specification.terms.items()
-            if term.budget is not None
-        }
-        chunk = policy.act(replace(seen, remaining_budget=remaining))
+        chunk = policy.act(replace(seen, remaining_budget=rollout.accounts[0].remaining))
         token = chunk.tokens[0]
         command = decode(token, seen.joints, profile)
         ends = isinstance(command, EndOfEpisode)
@@ -237,7 +229,7 @@ class Player:
             object_in_hand=seen.object_in_hand,
             proposed=done,
             applied=done,
-            costs=_charged(specification, rollout, ends=ends),
+            costs=_charged(rollout.accounts[0], ends=ends),
             token=token,
             log_probability=chunk.log_probabilities[0] if chunk.log_probabilities else None,
             frame="map",
@@ -245,24 +237,20 @@ class Player:
         return step, after
 
 
-def _charged(specification: Specification, rollout: Rollout, *, ends: bool) -> list[TermCost]:
+def _charged(account: Account, *, ends: bool) -> list[TermCost]:
     """What the last step cost; `end` takes no time and costs nothing."""
-    last: Mapping[str, float] = {} if ends else rollout.last_step_costs
-    terms = []
-    for name, settings in specification.terms.items():
-        cumulative, margin = rollout.costs[name], rollout.last_step_margins[name]
-        terms.append(
-            TermCost(
-                name=name,
-                status=Status.NOT_APPLICABLE if math.isnan(margin) else Status.OK,
-                cost=last.get(name, 0.0),
-                margin=margin,
-                cumulative=cumulative,
-                remaining=math.nan if settings.budget is None else settings.budget - cumulative,
-                cause="",
-            )
+    return [
+        TermCost(
+            name=name,
+            status=Status.NOT_APPLICABLE if math.isnan(margin) else Status.OK,
+            cost=0.0 if ends else account.last[name],
+            margin=margin,
+            cumulative=account.cumulative[name],
+            remaining=account.remaining.get(name, math.nan),
+            cause="",
         )
-    return terms
+        for name, margin in account.margins.items()
+    ]
 
 
 def _info(

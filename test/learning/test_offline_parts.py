@@ -91,7 +91,7 @@ def test_fitted_q_evaluation_finds_the_value_of_a_small_world():
         report=silent,
     )
     assert found.shape == (1, 4)
-    assert returns[state == 0].mean() == pytest.approx(1.0, abs=0.1)
+    assert returns[state == 0].mean() == pytest.approx(1.0, abs=0.2)
     assert found.mean() == pytest.approx(1.35, abs=0.12)
 
 
