@@ -6,7 +6,7 @@ and wider strips, with noise; most of it is over the budget. Ours is what `safev
 (advantages, dual, weights, budget input: the same functions) with a network as small as OSRL's. All
 have the same number of updates, and are judged in the same episodes.
 
-    python benchmarks/offline_safe_rl.py [--seeds 5] [--updates 20000]
+    python benchmarks/offline_safe_rl.py [--seeds 5] [--updates 20000] [--episodes 300] [--judged 20]
 
 Makes a virtual environment of its own for the peer, goes on where it was stopped, and prints a table.
 """
@@ -32,7 +32,6 @@ INSTALL = (
     ["gym==0.26.2", "scipy<1.12", "oapackage", "pyrallis", "safetensors", "pydantic", "pyyaml"],
 )
 TASK, STEPS, LIMIT = "SafetyBallCircle-v0", 200, 20.0
-EPISODES, JUDGED = 300, 20
 RADIUS_M = 7.0
 BATCH, HIDDEN = 512, 256
 
@@ -40,7 +39,7 @@ Act = Callable[[Any, float], Any]
 """From an observation and what the episode has cost so far to an action."""
 
 
-def make_data(path: Path, seed: int) -> None:
+def make_data(path: Path, seed: int, episodes: int) -> None:
     """Episodes by controllers that keep to strips of different widths: arrays of all steps."""
     import bullet_safety_gym  # noqa: F401
     import gymnasium
@@ -51,7 +50,7 @@ def make_data(path: Path, seed: int) -> None:
     rows: dict[str, list[Any]] = {
         k: [] for k in ("seen", "next", "action", "reward", "cost", "last")
     }
-    for _ in range(EPISODES):
+    for _ in range(episodes):
         strip, lead = rng.uniform(4.0, 7.5), rng.uniform(0.3, 0.9)
         seen, _ = env.reset(seed=int(rng.integers(2**31)))
         done = False
@@ -237,7 +236,7 @@ LEARNERS: dict[str, Callable[[dict[str, Any], int, int], Act]] = {
 }
 
 
-def judge(act: Act) -> dict[str, float]:
+def judge(act: Act, episodes: int) -> dict[str, float]:
     """Return, cost and share of episodes within the limit."""
     import bullet_safety_gym  # noqa: F401
     import gymnasium
@@ -246,7 +245,7 @@ def judge(act: Act) -> dict[str, float]:
     env = gymnasium.make(TASK)
     np.random.seed(10_000)
     returns, costs = [], []
-    for number in range(JUDGED):
+    for number in range(episodes):
         seen, _ = env.reset(seed=1_000_000 + number)
         total, spent, done = 0.0, 0.0, False
         while not done:
@@ -256,36 +255,36 @@ def judge(act: Act) -> dict[str, float]:
         returns.append(total)
         costs.append(spent)
     return {
-        "return": sum(returns) / JUDGED,
-        "cost": sum(costs) / JUDGED,
-        "within": sum(cost <= LIMIT for cost in costs) / JUDGED,
+        "return": sum(returns) / episodes,
+        "cost": sum(costs) / episodes,
+        "within": sum(cost <= LIMIT for cost in costs) / episodes,
     }
 
 
-def run(learner: str, updates: int, seed: int, folder: Path) -> None:
+def run(learner: str, setup: dict[str, int], seed: int, folder: Path) -> None:
     """One run, in the peer's environment; its line goes into the file of results."""
     import numpy as np
     import torch
 
     torch.set_num_threads(1)
-    path = folder / f"data-{seed}.npz"
+    path = folder / f"data-{setup['episodes']}-{seed}.npz"
     if not path.is_file():
-        make_data(path, seed)
+        make_data(path, seed, setup["episodes"])
     with np.load(path) as file:
         data = dict(file)
     begun = time.monotonic()
-    act = LEARNERS[learner](data, updates, seed)
+    act = LEARNERS[learner](data, setup["updates"], seed)
     seconds = time.monotonic() - begun
     ends = np.flatnonzero(data["last"])
     costs = np.diff(np.cumsum(data["cost"])[ends], prepend=0.0)
     line = {
         "learner": learner,
         "seed": seed,
-        "updates": updates,
+        "setup": setup,
         "data": {"cost": float(costs.mean()), "within": float((costs <= LIMIT).mean())},
         "seconds": round(seconds, 1),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
-        **judge(act),
+        **judge(act, setup["judged"]),
     }
     with (folder / "results.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
@@ -302,7 +301,7 @@ def make_venv(folder: Path) -> Path:
     return python
 
 
-def compare(seeds: int, updates: int, python: Path, folder: Path) -> None:
+def compare(seeds: int, setup: dict[str, int], python: Path, folder: Path) -> None:
     """Run what is missing, and print the table."""
     results = folder / "results.jsonl"
     environment = os.environ | {
@@ -312,13 +311,13 @@ def compare(seeds: int, updates: int, python: Path, folder: Path) -> None:
     }
     for seed in range(seeds):
         for learner in LEARNERS:
-            done = {(r["learner"], r["seed"], r["updates"]) for r in _lines(results)}
-            if (learner, seed, updates) not in done:
-                print(f"{learner}, seed {seed}, {updates:,} updates", flush=True)
-                arguments = ["run", learner, str(updates), str(seed), str(folder)]
+            done = {(r["learner"], r["seed"]) for r in _lines(results) if r["setup"] == setup}
+            if (learner, seed) not in done:
+                print(f"{learner}, seed {seed}", flush=True)
+                arguments = ["run", learner, json.dumps(setup), str(seed), str(folder)]
                 subprocess.run([python, __file__, *arguments], check=True, env=environment)
-    rows = [r for r in _lines(results) if r["updates"] == updates]
-    print(f"\n{TASK}, cost limit {LIMIT:g}: mean [lowest, highest] over seeds")
+    rows = [r for r in _lines(results) if r["setup"] == setup]
+    print(f"\n{TASK}, {setup}, cost limit {LIMIT:g}: mean [lowest, highest] over seeds")
     print(f"  data: cost {_spread([r['data']['cost'] for r in rows])}")
     for learner in LEARNERS:
         mine = [r for r in rows if r["learner"] == learner]
@@ -341,18 +340,21 @@ def _spread(values: list[float]) -> str:
 def main() -> None:
     """See the module's docstring."""
     if sys.argv[1:2] == ["run"]:
-        learner, updates, seed, folder = sys.argv[2:]
-        run(learner, int(updates), int(seed), Path(folder))
+        learner, setup, seed, folder = sys.argv[2:]
+        run(learner, json.loads(setup), int(seed), Path(folder))
         return
     parser = argparse.ArgumentParser(description="Compare offline learning with OSRL's.")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--updates", type=int, default=20_000)
+    parser.add_argument("--episodes", type=int, default=300, help="of the data")
+    parser.add_argument("--judged", type=int, default=20, help="episodes that judge a policy")
     parser.add_argument("--venv", type=Path, default=ROOT / "build" / "benchmarks" / "osrl")
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "benchmarks" / "offline")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     python = make_venv(arguments.venv.absolute())
-    compare(arguments.seeds, arguments.updates, python, arguments.folder.absolute())
+    setup = {key: getattr(arguments, key) for key in ("updates", "episodes", "judged")}
+    compare(arguments.seeds, setup, python, arguments.folder.absolute())
 
 
 if __name__ == "__main__":
