@@ -1,6 +1,7 @@
 """A constrained task of one number with a known optimum."""
 
 import numpy as np
+import torch
 
 from safevla_ros.training.online.box import BoxEnvironment
 from safevla_ros.training.online.budgets import make_constraints
@@ -38,10 +39,21 @@ class Lever:
         )
 
 
+class Broken:
+    """An environment that fails when it acts."""
+
+    def __init__(self, index):
+        self.index = index
+
+    def reset(self, episode):
+        return {"observation": np.zeros(1)}, 0
+
+    def step(self, action):
+        raise ValueError(f"lever {self.index} is stuck")
+
+
 def run(settings, folder, budget=3.0, world=None, report=lambda line: None):
     """A run on levers."""
-    import torch
-
     torch.manual_seed(settings.seed)
     world = world or LocalWorld([BoxEnvironment(Lever(), i) for i in range(settings.environments)])
     constraints = make_constraints({"all": {"cost": budget}}, ["lever"], ["cost"], "budgets")

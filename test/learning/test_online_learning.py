@@ -13,9 +13,12 @@ import pytest
 import torch
 
 from safevla_ros.training.checkpoint import CheckpointError
+from safevla_ros.training.online.box import BoxEnvironment
 from safevla_ros.training.online.run import LOG, STATE
 from safevla_ros.training.online.settings import LearningSettings, MultiplierSettings, PpoSettings
 from safevla_ros.training.online.state import load_state, save_state
+from safevla_ros.training.online.workers import WorkerError, WorkerWorld
+from safevla_ros.training.online.world import History, LocalWorld
 
 WALL_CLOCK = ("elapsed_s", "steps_per_s", "collecting", "share_done")
 
@@ -175,3 +178,21 @@ def test_two_processes_learn_one_policy(tmp_path):
     assert told[0]["resumed_at"] == 208
     with pytest.raises(CheckpointError, match="written by 2 processes"):
         box_examples.run(settings(environments=4), tmp_path)
+
+
+def test_a_process_that_fails_is_named():
+    world = WorkerWorld(box_examples.Broken, range(3), 2)
+    try:
+        assert world.begin([History() for _ in range(3)]).observation["observation"].shape == (3, 1)
+        with pytest.raises(WorkerError, match="worker 0: ValueError: lever 0 is stuck"):
+            world.step(np.zeros((3, 1)))
+    finally:
+        world.close()
+
+
+def test_an_environment_that_cannot_be_replayed_begins_its_episode_anew():
+    world = LocalWorld([BoxEnvironment(box_examples.Lever(), i) for i in range(2)])
+    long = [np.zeros(1)] * (box_examples.STEPS + 2)
+    begun = world.begin([History(3, [np.zeros(1)] * 4), History(5, long)])
+    assert begun.replayed.tolist() == [True, False]
+    assert begun.observation["observation"].tolist() == [[0.4], [0.0]]

@@ -26,7 +26,7 @@ from safevla_ros.training.online.advantages import (
 from safevla_ros.training.online.agent import Agent
 from safevla_ros.training.online.budgets import Constraints
 from safevla_ros.training.online.collector import Batch
-from safevla_ros.training.online.distributed import average_gradients, device, sum_over_processes
+from safevla_ros.training.online.distributed import average_gradients, sum_over_processes
 from safevla_ros.training.online.settings import LearningSettings
 from safevla_ros.training.online.windows import Measurement
 
@@ -96,10 +96,8 @@ class Ppo:
         noted = Means()
         moves = self.warm
         for _ in range(p.epochs):
-            kl = 0.0
-            for part in self._minibatches(batch):
-                kl += self._step(part, moves, noted)
-            if p.target_kl is not None and _mean(kl / p.minibatches) > p.target_kl:
+            moved = [self._step(part, moves, noted) for part in self._minibatches(batch)]
+            if p.target_kl is not None and _mean(sum(moved) / len(moved)) > p.target_kl:
                 moves = False
         self.agent.observed(batch.observation)
         self.updates += 1
@@ -145,10 +143,11 @@ class Ppo:
         else:
             sequences = {key: array.flatten(0, 1).unsqueeze(1) for key, array in steps.items()}
             state = batch.state.repeat(len(batch.first), 1)
+        device = self.policy_parameters[0].device
         order = torch.randperm(len(state), generator=self._generator)
         for rows in order.chunk(self.settings.ppo.minibatches):
-            part = {key: array[rows].to(device()) for key, array in sequences.items()}
-            yield part | {"state": state[rows].to(device())}
+            part = {key: array[rows].to(device) for key, array in sequences.items()}
+            yield part | {"state": state[rows].to(device)}
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint; nested."""

@@ -11,7 +11,6 @@ from torch.nn import functional
 from safevla_ros.policy.vla.modeling import CompactVla
 from safevla_ros.policy.vla.processor import input_shapes
 from safevla_ros.training.online.agent import Acted, Agent
-from safevla_ros.training.online.distributed import device
 from safevla_ros.training.online.losses import Evaluation
 
 REFERENCE = "reference_log_probs"
@@ -45,9 +44,10 @@ class VlaAgent(Agent):
         self, observation: Mapping[str, Tensor], first: Tensor, state: Tensor, generator: Generator
     ) -> Acted:
         """See Agent."""
-        inputs = {key: array.unsqueeze(1).to(device()) for key, array in observation.items()}
-        inputs["first"] = first.unsqueeze(1).to(device())
-        states = state.to(device()).split(self._width, dim=-1)
+        device = next(self.model.parameters()).device
+        inputs = {key: array.unsqueeze(1).to(device) for key, array in observation.items()}
+        inputs["first"] = first.unsqueeze(1).to(device)
+        states = state.to(device).split(self._width, dim=-1)
         output = self.model(inputs, states[0])
         log_probs = self._log_probs(output.logits)[:, 0].cpu()
         token = torch.multinomial(log_probs.exp(), 1, generator=generator)[:, 0]
