@@ -56,6 +56,8 @@ LOOK_RANGE_M = (1.0, 1.75)
 IN_VIEW_M = 1.85
 IN_VIEW_RAD = math.radians(22.0)
 """The target counts as found at most this far away, and this far from the middle of the image."""
+SEEN_M = 5.0
+"""From so far away the target is seen to be there [m]."""
 TIGHT_M = 0.03
 """Margins may be that much smaller where it already is than where it goes."""
 RISE_M = 0.03
@@ -155,6 +157,8 @@ class ScriptedExpert:
         else:
             self._judge(self._skills.stalled(self._proposed, before))
         self._skills.turning = self._executed.removesuffix("_small").partition("rotate_")[2]
+        if self._target and self._in_view(self._skills.now, SEEN_M):
+            self._skills.has_seen_target = True
         action = self._decide()
         self._proposed = self._executed = action
         self._is_asked = True
@@ -441,11 +445,11 @@ class ScriptedExpert:
         solids = skills.solids(self._target)
         return [place for place in places if self._sees(place, IN_VIEW_M, solids)]
 
-    def _in_view(self, at: Place) -> bool:
-        """Whether the target is found, as the camera looks from there."""
+    def _in_view(self, at: Place, distance: float = IN_VIEW_M) -> bool:
+        """Whether the target is found within that distance [m], as the camera looks from there."""
         x, y, _ = self._thing().pose.position
         off = wrap_angle(math.atan2(y - at.y, x - at.x) - at.yaw)
-        return abs(off) < IN_VIEW_RAD and self._sees(at, IN_VIEW_M)
+        return abs(off) < IN_VIEW_RAD and self._sees(at, distance)
 
     def _sees(self, at: Place, distance: float, solids: Solids | None = None) -> bool:
         """Whether nothing hides the target's middle and its upper half from the camera there."""

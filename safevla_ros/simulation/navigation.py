@@ -10,6 +10,7 @@ import numpy as np
 from shapely.geometry import Point, Polygon
 
 from safevla_ros.simulation.grid import RESOLUTION, Grid, Routes
+from safevla_ros.simulation.reach import BASE_RADIUS
 from safevla_ros.simulation.solids import wrap_angle
 
 LOOK_AHEAD_M = 0.9
@@ -22,15 +23,24 @@ ESCAPE_M = 0.4
 TIGHT_M = 0.05
 """How much narrower than the robot a way may seem: cells are coarse."""
 NARROW_PRICE = 25.0
-OPEN_M = 0.2
-"""With so much more room than it needs, the robot drives on with a small heading error."""
-OPEN_TOLERANCE = math.radians(15.0)
+OPEN_M = 0.15
+"""With so much more room than it needs, the robot drives on with a small heading error. Who learns
+from it cannot see so small an error, and small turns that have no reason teach nothing."""
+OPEN_TOLERANCE = math.radians(20.0)
+DRIVING = math.radians(9.0), math.radians(15.0)
+CARRYING = math.radians(6.0), math.radians(12.0)
+"""Least and largest heading error that is let be elsewhere; what sticks out needs more care."""
+OFF_PATH_M = 0.14
+"""Between them, one that leads at most so far off the path [m]."""
 LARGE_TURN = math.radians(26.0)
 """Smaller heading errors than this are turned off in small turns, so that none goes too far."""
 TURN_ON = math.radians(130.0)
 """With heading errors above this, a robot that turns already goes on to the same side: the other way
 round is not much longer. Much smaller, and who learns from it learns to copy the last turn and looks
 no more where it turns to."""
+SEARCH_ON = math.radians(35.0)
+"""The same where the target was not seen yet. Who learns cannot know then to which side it is, and
+would turn to and fro; so it turns all around, as somebody does who searches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,20 +203,26 @@ class Navigator:
         return ways.path((int(ix) + x0, int(iy) + y0))
 
     def next_motion(
-        self, path: Sequence[tuple[float, float]], at: Place, radius: float, turning: str
+        self,
+        path: Sequence[tuple[float, float]],
+        at: Place,
+        radius: float,
+        turning: str,
+        turn_on: float,
     ) -> str | None:
-        """The action that follows a path best from here; None: its end is reached. `turning`: the
-        side, `left` or `right`, to which the robot is turning already."""
+        """The action that follows a path best from here; None: its end is reached. `turning`,
+        `turn_on`: see `turn_towards`."""
         end = path[-1]
         if math.hypot(end[0] - at.x, end[1] - at.y) < ARRIVED_M:
             return None
         x, y = self._aim(path, at, radius)
         distance = math.hypot(x - at.x, y - at.y)
         error = wrap_angle(math.atan2(y - at.y, x - at.x) - at.yaw)
-        tolerance = min(max(math.atan2(0.12, distance), math.radians(6.0)), math.radians(12.0))
-        if not turning and distance > 0.5 and self._is_open(at, radius):
+        least, most = CARRYING if radius > BASE_RADIUS else DRIVING
+        tolerance = min(max(math.atan2(OFF_PATH_M, distance), least), most)
+        if radius <= BASE_RADIUS and distance > 0.4 and self._is_open(at, radius):
             tolerance = OPEN_TOLERANCE
-        return turn_towards(error, tolerance, turning) or "move_ahead"
+        return turn_towards(error, tolerance, turning, turn_on) or "move_ahead"
 
     def _is_open(self, at: Place, radius: float) -> bool:
         """Whether there is room ahead for a course that is a little off."""
@@ -243,12 +259,15 @@ class Navigator:
         )
 
 
-def turn_towards(error: float, tolerance: float, turning: str = "") -> str | None:
+def turn_towards(
+    error: float, tolerance: float, turning: str = "", turn_on: float = TURN_ON
+) -> str | None:
     """The turn that makes a heading error [rad] smaller; None: it is within tolerance. One that is
-    `turning` to a side already turns on to that side where both are about as far."""
+    `turning` to a side, `left` or `right`, already turns on to that side where the error is above
+    `turn_on` [rad]."""
     if abs(error) <= tolerance:
         return None
     side = "left" if error > 0.0 else "right"
-    if abs(error) > TURN_ON:
+    if abs(error) > turn_on:
         side = turning or side
     return f"rotate_{side}" if abs(error) > LARGE_TURN else f"rotate_{side}_small"

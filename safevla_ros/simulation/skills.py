@@ -18,7 +18,7 @@ from safevla_ros.robot.profile import Profile
 from safevla_ros.robot.state import SceneObject, Vector3
 from safevla_ros.simulation import reach
 from safevla_ros.simulation.home import Home
-from safevla_ros.simulation.navigation import Navigator, Place, turn_towards
+from safevla_ros.simulation.navigation import SEARCH_ON, TURN_ON, Navigator, Place, turn_towards
 from safevla_ros.simulation.reach import facing_yaw
 from safevla_ros.simulation.solids import Solids, wrap_angle
 
@@ -76,6 +76,8 @@ class Skills:
     """What can be moved, by id."""
     turning: str
     """The side, `left` or `right`, to which the last action turned it, whoever chose that."""
+    has_seen_target: bool
+    """Whether the navigation camera has shown what is asked for in this episode."""
 
     def __init__(self, home: Home, profile: Profile, navigator: Navigator) -> None:
         self.home = home
@@ -84,6 +86,7 @@ class Skills:
         self._roles = profile.roles
         self._solids = Solids.of_items(home.fixtures)
         self.turning = ""
+        self.has_seen_target = False
 
     def see(self, observation: Observation) -> None:
         """Take in the state after the last action."""
@@ -172,11 +175,15 @@ class Skills:
 
     def drive(self, path: list[tuple[float, float]], radius: float) -> str | None:
         """Along a path of the navigator's; None: at its end."""
-        return self.navigator.next_motion(path, self.at, radius, self.turning)
+        return self.navigator.next_motion(path, self.at, radius, self.turning, self._turn_on)
 
     def turn(self, yaw: float, tolerance: float) -> str | None:
         """Turn on the spot."""
-        return turn_towards(wrap_angle(yaw - self.at.yaw), tolerance, self.turning)
+        return turn_towards(wrap_angle(yaw - self.at.yaw), tolerance, self.turning, self._turn_on)
+
+    @property
+    def _turn_on(self) -> float:
+        return TURN_ON if self.has_seen_target else SEARCH_ON
 
     # Arm
 

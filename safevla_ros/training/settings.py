@@ -95,7 +95,7 @@ class ImitationSettings(_Strict):
     keyframe_weight: Annotated[float, Field(ge=1.0)] = 3.0
     auxiliary_weight: Annotated[float, Field(ge=0.0)] = 0.6
     averaging: Share = 0.995
-    forget_previous: Share = 0.3
+    forget_previous: Share = 0.15
     shift_px: Annotated[int, Field(ge=0, le=8)] = 2
     tint: Share = 0.15
     bfloat16: bool = False
