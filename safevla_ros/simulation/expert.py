@@ -29,6 +29,7 @@ from safevla_ros.simulation import reach
 from safevla_ros.simulation.home import Home, eye_at, generate_home
 from safevla_ros.simulation.navigation import CAREFUL, HURRIED, Manners, Navigator, Place
 from safevla_ros.simulation.scenario import Scenario
+from safevla_ros.simulation.search import Search
 from safevla_ros.simulation.skills import ARM_IN_M, Skills, apart, lowest
 from safevla_ros.simulation.solids import Solids, wrap_angle
 from safevla_ros.simulation.spots import choose_spot
@@ -65,9 +66,6 @@ RISE_M = 0.03
 TOO_LOW_M = 0.16
 """A point below this height above the floor is out of the gripper's reach."""
 
-LOOKS = 12
-"""Turns to the left that look around once."""
-
 IMAGE_HEIGHT, IMAGE_WIDTH = 240, 320
 
 
@@ -90,9 +88,11 @@ class ScriptedExpert:
         *,
         home: Home | None = None,
         profile: Profile | None = None,
+        explores: bool = False,
     ) -> None:
         """`home`: the scenario's, where it was generated already. `profile`: default is the sim
-        robot's."""
+        robot's. `explores`: until it has seen its target it searches as if it did not know where
+        that is, so that who has no privileged state can learn from it."""
         self.description = PolicyDescription(
             id=f"scripted-{style}",
             representation="token",
@@ -105,6 +105,7 @@ class ScriptedExpert:
         self._zones = [Polygon(zone.polygon) for zone in self._home.zones if zone.frame == "map"]
         self._manners = MANNERS[style]
         self._profile = profile or load_profile("sim")
+        self._explores = explores
         self._task: Callable[[], str] | None = None
 
     def reset(self, instruction: Instruction) -> None:
@@ -139,8 +140,8 @@ class ScriptedExpert:
         self._proposed = self._executed = ""
         self._is_asked = False
         self._phase = ""
-        self._rooms = list(self._home.rooms)
-        self._looks = 0
+        self._seen = Search(self._home)
+        self._tour = Travel(self._skills, navigator)
         self._task = self._search if searches else tasks[instruction.task]
 
     def act(self, observation: Observation) -> ActionChunk:
@@ -157,6 +158,7 @@ class ScriptedExpert:
         else:
             self._judge(self._skills.stalled(self._proposed, before))
         self._skills.turning = self._executed.removesuffix("_small").partition("rotate_")[2]
+        self._seen.see(self._skills.now)
         if self._target and self._in_view(self._skills.now, SEEN_M):
             self._skills.has_seen_target = True
         action = self._decide()
@@ -174,7 +176,8 @@ class ScriptedExpert:
         if self._stops > STOPS:
             return "end"
         assert self._task is not None
-        return self._travel.escape() or self._task()
+        unseen = self._explores and not self._skills.has_seen_target
+        return self._travel.escape() or (unseen and self._look_around()) or self._task()
 
     def executed(self, token: int) -> None:
         """A token that was carried out since the last `act`; where nothing is said, it was the
@@ -224,23 +227,25 @@ class ScriptedExpert:
 
     def _search(self) -> str:
         """Look around in every room, and end: what is asked for is not here."""
-        grid = self._skills.navigator.grid
-        while self._rooms and not self._travel.given_up:
-            room = self._rooms[0]
-            self._phase = f"look around in the {room.kind}"
+        return self._look_around() or "end"
+
+    def _look_around(self) -> str | None:
+        """The next motion of somebody who does not know where the target is; None: all was seen."""
+        at, grid = self._skills.at, self._skills.navigator.grid
+        if self._seen.looks_around(at):
+            self._phase = "look around"
+            return f"rotate_{self._skills.turning or 'left'}"
+        while room := self._seen.next_room(at):
+            self._phase = f"go and look in the {room.kind}"
             xs, ys = grid.centers()
             inside = (xs > room.x0) & (xs < room.x1) & (ys > room.y0) & (ys < room.y1)
             ix, iy = np.unravel_index(np.argmax(np.where(inside, grid.clearance, -1.0)), xs.shape)
             middle = Place(*grid.point((int(ix), int(iy))), 0.0)
-            motion = self._travel.towards(room.kind, [middle].copy, reach.BASE_RADIUS)
-            if motion and not self._looks:
+            motion = self._tour.towards(room.name, [middle].copy, reach.BASE_RADIUS)
+            if motion:
                 return motion
-            if self._looks < LOOKS:
-                self._looks += 1
-                return "rotate_left"
-            self._rooms.pop(0)
-            self._looks = 0
-        return "end"
+            self._seen.skip(room)
+        return None
 
     def _pick_up(self) -> str:
         if self._skills.held == self._target:

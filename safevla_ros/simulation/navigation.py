@@ -38,9 +38,6 @@ TURN_ON = math.radians(130.0)
 """With heading errors above this, a robot that turns already goes on to the same side: the other way
 round is not much longer. Much smaller, and who learns from it learns to copy the last turn and looks
 no more where it turns to."""
-SEARCH_ON = math.radians(35.0)
-"""The same where the target was not seen yet. Who learns cannot know then to which side it is, and
-would turn to and fro; so it turns all around, as somebody does who searches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,10 +205,9 @@ class Navigator:
         at: Place,
         radius: float,
         turning: str,
-        turn_on: float,
     ) -> str | None:
-        """The action that follows a path best from here; None: its end is reached. `turning`,
-        `turn_on`: see `turn_towards`."""
+        """The action that follows a path best from here; None: its end is reached. `turning`: the
+        side, `left` or `right`, to which the robot is turning already."""
         end = path[-1]
         if math.hypot(end[0] - at.x, end[1] - at.y) < ARRIVED_M:
             return None
@@ -222,7 +218,7 @@ class Navigator:
         tolerance = min(max(math.atan2(OFF_PATH_M, distance), least), most)
         if radius <= BASE_RADIUS and distance > 0.4 and self._is_open(at, radius):
             tolerance = OPEN_TOLERANCE
-        return turn_towards(error, tolerance, turning, turn_on) or "move_ahead"
+        return turn_towards(error, tolerance, turning) or "move_ahead"
 
     def _is_open(self, at: Place, radius: float) -> bool:
         """Whether there is room ahead for a course that is a little off."""
@@ -259,15 +255,12 @@ class Navigator:
         )
 
 
-def turn_towards(
-    error: float, tolerance: float, turning: str = "", turn_on: float = TURN_ON
-) -> str | None:
+def turn_towards(error: float, tolerance: float, turning: str = "") -> str | None:
     """The turn that makes a heading error [rad] smaller; None: it is within tolerance. One that is
-    `turning` to a side, `left` or `right`, already turns on to that side where the error is above
-    `turn_on` [rad]."""
+    `turning` to a side already turns on to that side where both are about as far."""
     if abs(error) <= tolerance:
         return None
     side = "left" if error > 0.0 else "right"
-    if abs(error) > turn_on:
+    if abs(error) > TURN_ON:
         side = turning or side
     return f"rotate_{side}" if abs(error) > LARGE_TURN else f"rotate_{side}_small"

@@ -70,13 +70,16 @@ class Rollout:
         beside: Sequence[Specification] = (),
         gate: GateSettings | None = None,
         profile: Profile | None = None,
+        explores: bool = False,
     ) -> None:
         """`image_size`: edge of the square images [px]. `specification` None: no costs are
         charged. `beside`: others that are charged for the same steps, see `accounts`. `gate`: what
-        stands before the robot; None: nothing. `profile`: default is the sim robot's."""
+        stands before the robot; None: nothing. `profile`: default is the sim robot's. `explores`:
+        the expert does, see expert.py."""
         self.physics = physics
         self.image_size = image_size
         self._profile = profile or load_profile("sim")
+        self._explores = explores
         charged = [specification, *beside] if specification else list(beside)
         self._gate = gate
         self._gated: GatedRobot | None = None
@@ -108,7 +111,11 @@ class Rollout:
             self._simulation.reset(scenario)
         self._instruction = self._simulation.instruction()
         self._expert = ScriptedExpert(
-            scenario, style, home=self._simulation.home, profile=self._profile
+            scenario,
+            style,
+            home=self._simulation.home,
+            profile=self._profile,
+            explores=self._explores,
         )
         self._expert.reset(self._instruction)
         self._bits = {

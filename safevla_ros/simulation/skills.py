@@ -18,7 +18,7 @@ from safevla_ros.robot.profile import Profile
 from safevla_ros.robot.state import SceneObject, Vector3
 from safevla_ros.simulation import reach
 from safevla_ros.simulation.home import Home
-from safevla_ros.simulation.navigation import SEARCH_ON, TURN_ON, Navigator, Place, turn_towards
+from safevla_ros.simulation.navigation import Navigator, Place, turn_towards
 from safevla_ros.simulation.reach import facing_yaw
 from safevla_ros.simulation.solids import Solids, wrap_angle
 
@@ -175,15 +175,11 @@ class Skills:
 
     def drive(self, path: list[tuple[float, float]], radius: float) -> str | None:
         """Along a path of the navigator's; None: at its end."""
-        return self.navigator.next_motion(path, self.at, radius, self.turning, self._turn_on)
+        return self.navigator.next_motion(path, self.at, radius, self.turning)
 
     def turn(self, yaw: float, tolerance: float) -> str | None:
         """Turn on the spot."""
-        return turn_towards(wrap_angle(yaw - self.at.yaw), tolerance, self.turning, self._turn_on)
-
-    @property
-    def _turn_on(self) -> float:
-        return TURN_ON if self.has_seen_target else SEARCH_ON
+        return turn_towards(wrap_angle(yaw - self.at.yaw), tolerance, self.turning)
 
     # Arm
 

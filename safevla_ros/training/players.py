@@ -95,7 +95,7 @@ def play(
     curriculum = Curriculum(episodes, number, played)
     demonstrator = Demonstrator(
         learner.actor,
-        [Rollout(image_size=episodes.image_size) for _ in range(episodes.at_once)],
+        [Rollout(image_size=episodes.image_size, explores=True) for _ in range(episodes.at_once)],
         lambda: curriculum.next_plan(with_policy=learner.has_policy),
         episodes.turn_steps,
         np.random.default_rng([episodes.seed, number]),

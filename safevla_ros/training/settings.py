@@ -44,7 +44,7 @@ class EpisodeSettings(_Strict):
     image_size: Annotated[int, Field(ge=16, le=256)] = 80
     expert_only: Share = 0.3
     policy_only: Share = 0.05
-    policy_steps: Annotated[int, Field(ge=10, le=500)] = 160
+    policy_steps: Annotated[int, Field(ge=10, le=500)] = 200
     expert_share: Share = 0.5
     decay: Annotated[float, Field(gt=0.0, le=1.0)] = 1 / 3
     turn_steps: Annotated[float, Field(ge=1.0)] = 8.0
