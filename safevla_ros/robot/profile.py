@@ -91,13 +91,22 @@ class Camera(_Strict):
 
 
 class CommandSource(_Strict):
-    """Somebody who may command the robot (twist_mux's terms: the highest live priority wins)."""
+    """Somebody who may command the robot (twist_mux's terms: the highest live priority wins).
+
+    `observation_max_age_s`: how old a chunk's observation may be when its first step is due.
+    """
 
     name: str
     topic: TopicName
     type: Literal["safevla_ros/msg/CandidateCommand", "geometry_msgs/msg/Twist"]
     priority: Annotated[int, Field(ge=0, le=254)]
     timeout_s: Positive
+    observation_max_age_s: Positive = 5.0
+
+    @property
+    def is_policy(self) -> bool:
+        """Whether it plans from what the cameras see."""
+        return self.type.endswith("/CandidateCommand")
 
 
 class EmergencyStop(_Strict):

@@ -12,6 +12,7 @@ kinematic model is handed in as an object, so that a trajectory can be scored wi
 """
 
 from safevla_ros.safety.accounting import CostAccountant, LiveMargin, Status, StepCosts, TermCost
+from safevla_ros.safety.chunks import Chunk
 from safevla_ros.safety.decisions import Decision, Proposal, Reason, Verdict
 from safevla_ros.safety.gate import Gate
 from safevla_ros.safety.specification import (
@@ -27,6 +28,7 @@ from safevla_ros.safety.zones import Zone
 __all__ = [
     "NO_TASK",
     "TERMS",
+    "Chunk",
     "CostAccountant",
     "Decision",
     "Gate",

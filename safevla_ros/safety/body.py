@@ -12,8 +12,9 @@ from safevla_ros.safety.state import KinematicModel, WorldState
 
 Array = NDArray[np.float64]
 
-_JOINT_SAMPLES = 3
-"""Kinematics is evaluated this often along a motion; link ends in between lie on straight lines."""
+_JOINT_SAMPLES = 2
+"""Kinematics is evaluated this often per command of a motion, and at its start; link ends in between
+lie on straight lines."""
 
 
 class BodyMotion:
@@ -41,11 +42,11 @@ class BodyMotion:
         motion, joints = self._motion, self._world.joints or {}
         points = np.concatenate([self._starts, self._ends])[:, :2]
         lever = float(np.sqrt((points**2).sum(axis=1).max(initial=0.0)))
-        driven = sum(
-            abs(target - joints[name].position)
-            for name, target in motion.command.joints.items()
-            if name in joints
-        )
+        driven, at = 0.0, {name: joint.position for name, joint in joints.items()}
+        for command in motion.commands:
+            for name in command.joints.keys() & at.keys():
+                driven += abs(command.joints[name] - at[name])
+                at[name] = command.joints[name]
         return motion.reach_m + motion.turn_rad * lever + driven * max(1.0, 2.0 * lever)
 
     def placed(self) -> tuple[Array, Array]:
@@ -57,7 +58,8 @@ class BodyMotion:
     def _place(self) -> tuple[Array, Array]:
         world, motion = self._world, self._motion
         starts, ends = self._starts, self._ends
-        if self._kinematics is not None and world.joints is not None and motion.command.joints:
+        is_driven = any(command.joints for command in motion.commands)
+        if self._kinematics is not None and world.joints is not None and is_driven:
             starts, ends = self._reached(self._kinematics)
         turns = motion.headings - yaw_of(self._base.orientation)
         cos, sin = np.cos(turns)[:, None], np.sin(turns)[:, None]
@@ -76,14 +78,15 @@ class BodyMotion:
         world, motion = self._world, self._motion
         assert world.joints is not None
         times = motion.times_s
-        sampled = np.linspace(0.0, times[-1], _JOINT_SAMPLES)
+        count = _JOINT_SAMPLES * len(motion.commands) + 1
+        sampled = np.linspace(0.0, times[-1], count)
         keys = []
         for time_s in sampled.tolist():
-            joints = driven_joints(world.joints, motion.command, time_s, self._profile)
+            joints = driven_joints(world.joints, motion, time_s, self._profile)
             links = kinematics.capsules(self._base, joints)
             keys.append([(link.start, link.end) for link in links])
         axes = np.asarray(keys) - np.asarray(self._base.position)
-        after = np.searchsorted(sampled, times).clip(1, _JOINT_SAMPLES - 1)
+        after = np.searchsorted(sampled, times).clip(1, count - 1)
         share = (times - sampled[after - 1]) / (sampled[after] - sampled[after - 1])
         between = axes[after - 1] + share[:, None, None, None] * (axes[after] - axes[after - 1])
         return between[:, :, 0], between[:, :, 1]

@@ -44,6 +44,11 @@ class Reason(Enum):
     OUT_OF_ORDER = auto()  # older than what its source sent before
     OTHER_EPISODE = auto()  # not the running one
     OUTRANKED = auto()  # a source of higher priority is alive
+    STALE_CHUNK = auto()  # a step of a chunk that was planned from too old an observation
+    TRUNCATED = auto()  # a step of a chunk after one that was predicted to violate
+    # What the policy sees.
+    FROZEN_CAMERA = auto()  # it repeats its pixels under fresh stamps
+    LOST_CAMERA = auto()  # it, or who prepares its images, is silent
     # The robot's signals.
     MISSING_SIGNAL = auto()
     STALE_SIGNAL = auto()

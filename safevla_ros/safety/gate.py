@@ -8,9 +8,10 @@ What it does, in this order; the first that fires decides:
 
 1.  A latched stop, an active e-stop, or a required e-stop that is silent: stop.
 2.  ROS time that went backwards: halt, and forget what was sent before.
-3.  A candidate that is refused (validity, stamp, order, episode, priority). A refused candidate
-    never moves the robot, and what its own source had running is dropped: a source that sends
-    nonsense is in trouble. What another source has running goes on.
+3.  A candidate that is refused (validity, stamp, order, episode, priority, age of its chunk). A
+    refused candidate never moves the robot, and what its own source had running is dropped: a source
+    that sends nonsense is in trouble. What another source has running goes on. A policy whose
+    cameras are frozen or lost is refused, and so are the steps of a truncated chunk.
 4.  A required signal that is missing, stale, or from the future; in `enforce` also a term with
     `if_missing: refuse` that cannot be judged: halt. Motion needs a new candidate afterwards.
 5.  A command that is over, or whose source fell silent: halt. A command holds from its stamp for
@@ -19,13 +20,17 @@ What it does, in this order; the first that fires decides:
 7.  In `enforce`: look-ahead. A command that is predicted to violate a term whose response is not
     `log` is scaled to the largest part that is safe, or halted. While it runs, the part only gets
     smaller. Motion that does not lower the margin that fired passes. After a halt no part passes for
-    HOLD_S, only a command that is safe as a whole.
+    HOLD_S, only a command that is safe as a whole. A violation that only the latest reading of a
+    signal predicts is doubted as the term's `debounce` allows (see debounce.py).
+8.  In `enforce`, while a step of a chunk runs: look-ahead over what follows. The chunk is truncated
+    from the first step that is predicted to violate; `truncation` tells, so that the policy plans
+    anew while the steps before it run.
 
 In `enforce` a violation that happens nevertheless is answered as its term's response says: `stop`
 drops what runs and the next candidate moves again, `latch` stops until a reset. A budget that is
 overdrawn is answered as its term's `exhausted` says: with `stop` the episode moves nothing any more.
 
-Modes: `enforce` does all of this. `observe` forwards; 4's blind terms, 7 and the responses do not
+Modes: `enforce` does all of this. `observe` forwards; 4's blind terms, 7, 8 and the responses do not
 act (the predicted costs are still told). Limits of speed and range act there too: they belong to
 the robot, not to the specification, and no command beyond them ever leaves. `shadow` judges
 candidates as `enforce` does, calls every decision SHADOW, and sends nothing (`Verdict.command` is
@@ -38,15 +43,18 @@ so does a required e-stop that was heard and fell silent.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from safevla_ros.robot.profile import Mode, Profile
 from safevla_ros.robot.state import NANOSECONDS, Command
 from safevla_ros.safety.accounting import LiveMargin, StepCosts, TermCost
+from safevla_ros.safety.chunks import Chunk, Truncation
+from safevla_ros.safety.debounce import Lasting, Readings
 from safevla_ros.safety.decisions import Decision, Proposal, Reason, Verdict
 from safevla_ros.safety.limits import commandable, defect, scaled, within_limits
 from safevla_ros.safety.lookahead import Forecast, LookAhead
+from safevla_ros.safety.motion import Leg
 from safevla_ros.safety.signal_health import unfit_signal
 from safevla_ros.safety.sources import Refusal, Sources
 from safevla_ros.safety.specification import Specification
@@ -59,6 +67,10 @@ CLOCK_JITTER_S = 0.05
 HOLD_S = 1.0
 """After a halt for a predicted violation no part of a command that the same term stands against is
 let through for this long [ROS time]: else the robot would creep up and halt by turns."""
+LOOK_ALONG_S = 0.1
+"""How often what follows in a chunk is looked at [ROS time]."""
+PLAN_S = 5.0
+"""What follows later than this in a chunk is not looked at."""
 REARM_S = 1.0
 """A violation that was absent for this long [ROS time] is a new one when it comes back."""
 
@@ -119,6 +131,14 @@ class Gate:
         self._violated_ns: dict[str, int] = {}
         self._exhausted: _Outcome | None = None
         self._halted: tuple[str, int] = ("", 0)
+        self._held_back_ns: dict[str, int] = {}
+        self._readings = Readings()
+        self._doubted, self._measured = Lasting(), Lasting()
+        self._chunk: Chunk | None = None
+        self._looked_ns = 0
+        self._cameras: _Outcome | None = None
+        self.truncation: Truncation | None = None
+        """Which steps of the running chunk are refused. None: none are."""
         self._forecast = Forecast()
         self._shown: tuple[_Running, float] | None = None
 
@@ -175,6 +195,26 @@ class Gate:
         if active:
             self.latch(Reason.ESTOP, "the e-stop is pressed")
 
+    def set_cameras(self, fault: Refusal | None) -> None:
+        """What is wrong with what policies see: their candidates are refused for it. None: nothing
+        is known to be."""
+        if fault is None:
+            if self._cameras is not None and self._idle is self._cameras:
+                self._idle = _IDLE
+            self._cameras = None
+        elif self._cameras is None or self._cameras.reason is not fault[0]:
+            self._cameras = _Outcome(Decision.HALT, *fault)
+
+    def set_chunk(self, chunk: Chunk) -> str:
+        """What a policy is about to do. Why it cannot be looked along; empty: it can be."""
+        self._chunk, self.truncation, self._looked_ns = None, None, 0
+        for index, command in enumerate(chunk.commands):
+            if fault := defect(command, self._joints):
+                return f"step {index} of a chunk: {fault}"
+        limited = (within_limits(command, None, self._profile)[0] for command in chunk.commands)
+        self._chunk = replace(chunk, commands=tuple(limited))
+        return ""
+
     def start_episode(self, episode_id: str) -> None:
         """Candidates of this episode are accepted from now on."""
         if episode_id != self._episode_id:
@@ -190,14 +230,17 @@ class Gate:
         once, until its margin has been at 0 or above for REARM_S."""
         for margin in margins:
             if margin.applicable and margin.margin < 0.0:
-                self._answer(margin.name, margin.cause)
+                wait_s = self._specification.terms[margin.name].debounce.measured_s
+                if self._measured.seen(margin.name, self._now_ns or 0, wait_s) >= wait_s:
+                    self._answer(margin.name, margin.cause)
 
     def set_charged(self, costs: StepCosts) -> None:
-        """Answer the violations of a closed step that `set_margins` did not see, and budgets that
-        it overdrew."""
+        """Answer the violations of a closed step that `set_margins` did not see, but for terms that
+        wait until one lasts; and budgets that it overdrew."""
         for term in costs.terms:
             if term.cost > 0.0:
-                self._answer(term.name, term.cause)
+                if not self._specification.terms[term.name].debounce.measured_s:
+                    self._answer(term.name, term.cause)
                 if term.remaining < 0.0:
                     self._answer_exhausted(term)
 
@@ -232,6 +275,7 @@ class Gate:
         if self._running is not None and self._running.proposal.episode_id:
             self._drop(_Outcome(Decision.HALT, Reason.EPISODE_ENDED, detail))
         self._episode_id, self._exhausted = "", None
+        self._chunk = self.truncation = None
 
     def _drop(self, why: _Outcome) -> None:
         """Nothing runs any more, for this reason."""
@@ -246,6 +290,8 @@ class Gate:
             None if world is None else world.joints, None if world is None else world.velocity
         )
         self._forecast = Forecast()
+        if world is not None:
+            self._readings.take(world)
         stopped, jumped = self._stopped(steady_s), self._clock(now_ns)
         block = stopped or jumped
         if block is None:
@@ -256,8 +302,11 @@ class Gate:
         if arrived is not None and block is None:
             self._start(arrived, world, now_ns)
         self._end_if_over(now_ns)
+        self._heed_cameras()
         if self._running is not None and world is not None:
             self._restrict(self._running, world, now_ns)
+        if self._running is not None and world is not None and arrived is None:
+            self._look_along(self._running, world, now_ns)
         return self._verdict(arrived, block, now_ns)
 
     def _stopped(self, steady_s: float) -> _Outcome | None:
@@ -278,16 +327,24 @@ class Gate:
             return None
         self._sources.forget()
         self._violated_ns.clear()
+        self._held_back_ns.clear()
+        self._halted = ("", 0)
+        self._chunk = self.truncation = None
+        self._looked_ns = 0
+        for memory in (self._readings, self._doubted, self._measured):
+            memory.forget()
         self._drop(_IDLE)
         back_s = (before_ns - now_ns) / NANOSECONDS
         return _Outcome(Decision.HALT, Reason.CLOCK_JUMP, f"time went back by {back_s:.2f} s")
 
     def _refused(self, proposal: Proposal, now_ns: int) -> _Outcome | None:
-        refusal = self._refusal(proposal, now_ns)
+        refusal, term = self._refusal(proposal, now_ns), ""
+        if refusal is None and self.truncation is not None and self.truncation.refuses(proposal):
+            refusal, term = (Reason.TRUNCATED, self.truncation.detail), self.truncation.term
         if refusal is None:
             self._sources.accept(proposal, now_ns)
             return None
-        outcome = _Outcome(Decision.HALT, *refusal)
+        outcome = _Outcome(Decision.HALT, *refusal, term)
         if proposal.source == self.active_source:
             self._drop(outcome)
         return outcome
@@ -303,7 +360,9 @@ class Gate:
             )
         if proposal.episode_id and self._exhausted is not None:
             return self._exhausted.reason, self._exhausted.detail
-        return self._sources.refusal(proposal, now_ns)
+        if self._cameras is not None and proposal.source in self._sources.policies:
+            return self._cameras.reason, self._cameras.detail
+        return self._sources.refusal(proposal, now_ns, self._chunk)
 
     def _unfit(self, world: WorldState | None, now_ns: int) -> _Outcome | None:
         fault = unfit_signal(self._profile, world, now_ns)
@@ -348,25 +407,93 @@ class Gate:
                 _Outcome(Decision.HALT, Reason.SOURCE_TIMEOUT, f"{source}: the source is silent")
             )
 
+    def _heed_cameras(self) -> None:
+        """A policy that sees nothing moves nothing; where it fell silent for that, say so."""
+        if self._cameras is None:
+            return
+        if self._running is None:
+            is_silent = self._idle.reason in (Reason.EXPIRED, Reason.SOURCE_TIMEOUT)
+        else:
+            is_silent = self._running.proposal.source in self._sources.policies
+        if is_silent:
+            self._drop(self._cameras)
+
     def _restrict(self, running: _Running, world: WorldState, now_ns: int) -> None:
         """Look ahead, and make the running command smaller where it has to be."""
         rest_s = (running.until_ns - now_ns) / NANOSECONDS
-        forecast = self._look_ahead.forecast(world, running.applied, rest_s, now_ns)
+        kept = self._kept(now_ns)
+        forecast = self._look_ahead.forecast(world, running.applied, rest_s, now_ns, kept)
         self._forecast = forecast
         if self.mode == "observe" or forecast.ratio == 1.0:
             return
+        if self._is_doubtful(forecast.term, [(running.applied, rest_s)], world, now_ns, kept):
+            return
         detail = f"{forecast.term}: {forecast.cause}"
-        if forecast.ratio == 0.0:
-            self._halted = forecast.term, now_ns
+        self._held_back_ns[forecast.term] = now_ns
         term, halted_ns = self._halted
         is_held = term == forecast.term and now_ns - halted_ns < HOLD_S * NANOSECONDS
         if forecast.ratio == 0.0 or is_held:
+            if forecast.ratio == 0.0:
+                self._halted = forecast.term, now_ns
             self._drop(_Outcome(Decision.HALT, Reason.PREDICTED, detail, forecast.term))
+            if self._chunk is not None and self._chunk.holds(running.proposal):
+                self._truncate(self._chunk, running.proposal.step, forecast.term, detail)
             return
         running.ratio *= forecast.ratio
         running.applied = scaled(running.applied, forecast.ratio, world.joints)
         detail += f"; {100.0 * running.ratio:.0f} % of the command is safe"
         running.outcome = _Outcome(Decision.LIMIT, Reason.PREDICTED, detail, forecast.term)
+
+    def _kept(self, now_ns: int) -> dict[str, float]:
+        """How much more margin terms ask for that held something back lately."""
+        return {
+            term: self._specification.terms[term].hysteresis
+            for term, at_ns in self._held_back_ns.items()
+            if now_ns - at_ns < HOLD_S * NANOSECONDS
+        }
+
+    def _is_doubtful(
+        self,
+        term: str,
+        legs: Sequence[Leg],
+        world: WorldState,
+        now_ns: int,
+        kept: Mapping[str, float],
+    ) -> bool:
+        """Whether a violation is predicted by the latest reading alone, and there is time to wait
+        for the next one."""
+        wait_s = self._specification.terms[term].debounce.predicted_s
+        before = self._readings.before(world) if wait_s > 0.0 else None
+        if before is None or not self._look_ahead.is_safe(before, legs, now_ns, kept):
+            return False
+        left_s = wait_s - self._doubted.seen(term, now_ns, wait_s)
+        command, rest_s = legs[0]
+        waiting = [(command, min(left_s, rest_s))]
+        return left_s > 0.0 and self._look_ahead.is_safe(world, waiting, now_ns)
+
+    def _look_along(self, running: _Running, world: WorldState, now_ns: int) -> None:
+        """Truncate the chunk from the first step that is predicted to violate."""
+        chunk, is_due = self._chunk, now_ns - self._looked_ns >= LOOK_ALONG_S * NANOSECONDS
+        if chunk is None or self.truncation is not None or self.mode == "observe" or not is_due:
+            return
+        plan = [(running.applied, (running.until_ns - now_ns) / NANOSECONDS)]
+        for command in chunk.after(running.proposal):
+            if sum(lasts_s for _, lasts_s in plan) >= PLAN_S:
+                break
+            plan.append((command, command.duration_s))
+        if len(plan) == 1:
+            return
+        self._looked_ns = now_ns
+        found = self._look_ahead.first_unsafe(world, plan, now_ns)
+        if found is None:
+            return
+        index, term, cause = found
+        if self._is_doubtful(term, plan[: index + 1], world, now_ns, {}):
+            return
+        self._truncate(chunk, running.proposal.step + index, term, f"{term}: {cause}")
+
+    def _truncate(self, chunk: Chunk, from_step: int, term: str, detail: str) -> None:
+        self.truncation = Truncation(chunk, from_step, term, f"from step {from_step} on, {detail}")
 
     def _verdict(self, arrived: Proposal | None, block: _Outcome | None, now_ns: int) -> Verdict:
         running, shown = self._running, self._shown

@@ -40,6 +40,8 @@ from safevla_ros.safety.zones import Zone, ZoneShape, split_by_frame
 
 Array = NDArray[np.float64]
 
+EXACT = 0.1
+"""Margins below this are exact, in the term's unit."""
 _TARGET_GAP_M = 0.05
 """Scan points this near to the instructed object's box are taken to be of it."""
 _CLOUD = "what the point cloud sees"
@@ -56,8 +58,8 @@ class Hazard(Protocol):
 
     def margins(self, world: WorldState, motion: Motion) -> Array | None:
         """Margins (K, N) in the term's unit at the motion's samples, to each of N >= 1 things to
-        avoid; where they are far from 0, a bound from below will do. None: a signal is missing. The
-        world's base is known."""
+        avoid; where they are above EXACT, a bound from below that is too will do. None: a signal is
+        missing. The world's base is known."""
 
     def cause(self, column: int) -> str:
         """What the robot would do to the thing of that column of the last margins."""
@@ -74,7 +76,7 @@ class ScanHazard:
     def margins(self, world: WorldState, motion: Motion) -> Array | None:
         if world.obstacles is None:
             return None
-        within = motion.reach_m + self._radius_m
+        within = motion.reach_m + self._radius_m + EXACT
         offsets = world.obstacles[:, :2] - motion.positions[0]
         near = world.obstacles[(offsets**2).sum(axis=1) <= within**2]
         points = _without_instructed(world, near, _TARGET_GAP_M)[:, :2]
@@ -121,7 +123,7 @@ class BodyHazard:
         apart = capsule_distances(
             hulls.starts[None], hulls.ends[None], hulls.radii, self._points[near]
         )
-        near = near[apart[0] - self._kept[near] <= sweep_m]
+        near = near[apart[0] - self._kept[near] <= sweep_m + EXACT]
         if not near.size:
             self._judged = ["nothing"]
             return np.full((motion.headings.size, 1), math.inf)
@@ -139,7 +141,9 @@ class BodyHazard:
         ends = np.concatenate([hulls.starts, hulls.ends])[:, :2] - origin
         reach_m = float(np.sqrt((ends**2).sum(axis=1).max())) + float(hulls.radii.max()) + sweep_m
         offsets = self._points[:, :2] - origin
-        return np.flatnonzero((offsets**2).sum(axis=1) <= (reach_m + self._clearance_m) ** 2)
+        return np.flatnonzero(
+            (offsets**2).sum(axis=1) <= (reach_m + self._clearance_m + EXACT) ** 2
+        )
 
     def _obstacles(self, world: WorldState) -> tuple[Array, list[str]]:
         """Points (N, 3) to keep away from, and what each belongs to."""
@@ -196,9 +200,9 @@ class ZoneHazard:
         least = np.full((count, len(here)), math.inf)
         for column, shape in enumerate(here):
             now = shape.margins(hulls.starts, hulls.ends, hulls.radii) - self._threshold_m
-            near = np.flatnonzero(now <= sweep_m)
+            near = np.flatnonzero(now <= sweep_m + EXACT)
             if near.size < now.size:  # of links out of reach a bound will do
-                least[:, column] = now[now > sweep_m].min() - sweep_m
+                least[:, column] = now[now > sweep_m + EXACT].min() - sweep_m
             if not near.size:
                 continue
             flat = [points[:, near].reshape(-1, 3) for points in body.placed()]

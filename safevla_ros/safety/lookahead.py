@@ -10,7 +10,7 @@ the same path.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,7 +20,7 @@ from safevla_ros.robot.profile import Profile
 from safevla_ros.robot.state import NANOSECONDS, Command
 from safevla_ros.safety.hazards import BodyHazard, Hazard, PeopleHazard, ScanHazard, ZoneHazard
 from safevla_ros.safety.limits import scaled
-from safevla_ros.safety.motion import predict
+from safevla_ros.safety.motion import Leg, Motion, predict
 from safevla_ros.safety.specification import Specification
 from safevla_ros.safety.state import KinematicModel, WorldState
 from safevla_ros.safety.terms.collision import CollisionParameters
@@ -75,20 +75,27 @@ class LookAhead:
         if isinstance(separation, Separation):
             self._hazards.append(PeopleHazard(profile, separation))
 
-    def forecast(self, world: WorldState, command: Command, rest_s: float, now_ns: int) -> Forecast:
+    def forecast(
+        self,
+        world: WorldState,
+        command: Command,
+        rest_s: float,
+        now_ns: int,
+        kept: Mapping[str, float] | None = None,
+    ) -> Forecast:
         """What `command` will do in the `rest_s` seconds that it lasts from now on, and until the
-        robot stands. Where the base is, or a hazard, is not known, nothing is predicted."""
+        robot stands. Where the base is, or a hazard, is not known, nothing is predicted. `kept`: so
+        much more margin is demanded, by term."""
         if world.base is None or world.velocity is None:
             return Forecast()
-        age_s = max(0.0, (now_ns - world.stamp_ns) / NANOSECONDS)
         costs: dict[str, float] = {}
         against: Hazard | None = None
-        cause = ""
-        for hazard, margins in self._margins(world, command, rest_s, age_s):
+        cause, kept = "", kept or {}
+        for hazard, margins in self._margins(world, [(command, rest_s)], now_ns):
             predicted = float(margins.min() < 0.0)
             costs[hazard.term] = max(predicted, costs.get(hazard.term, 0.0))
             if against is None and hazard.term in self._acting:
-                lowered = _lowered(margins)
+                lowered = _lowered(margins - kept.get(hazard.term, 0.0))
                 if lowered is not None:
                     against, cause = hazard, hazard.cause(lowered)
         if against is None:
@@ -97,25 +104,70 @@ class LookAhead:
         for _ in range(HALVINGS):
             step *= 0.5
             part = scaled(command, ratio + step, world.joints)
-            if all(
-                _lowered(margins) is None
-                for hazard, margins in self._margins(world, part, rest_s, age_s)
-                if hazard.term in self._acting
-            ):
+            if self.is_safe(world, [(part, rest_s)], now_ns, kept):
                 ratio += step
         return Forecast(ratio, against.term, cause, costs)
 
+    def first_unsafe(
+        self, world: WorldState, plan: Sequence[Leg], now_ns: int
+    ) -> tuple[int, str, str] | None:
+        """The first command of a plan, by index, that violates, or after which the robot cannot
+        stand in time any more; with the term and the cause. None: there is none. The command with
+        index 0 runs already and is taken to be safe."""
+        if world.base is None or world.velocity is None:
+            return None
+        found: tuple[int, str, str] | None = None
+        motion = self._predict(world, plan, now_ns)
+        for hazard in self._hazards:
+            margins = hazard.margins(world, motion) if hazard.term in self._acting else None
+            if margins is None or _lowered(margins) is None:
+                continue
+            for index in range(1, len(plan)):
+                is_last = index == len(plan) - 1
+                until = (
+                    None if is_last else np.searchsorted(motion.times_s, motion.starts_s[index + 1])
+                )
+                lowered = _lowered(margins[:until])
+                if lowered is not None:
+                    if found is None or index < found[0]:
+                        found = index, hazard.term, hazard.cause(lowered)
+                    break
+        while (
+            found is not None and found[0] > 1 and not self.is_safe(world, plan[: found[0]], now_ns)
+        ):
+            found = found[0] - 1, *found[1:]
+        return found
+
+    def is_safe(
+        self,
+        world: WorldState,
+        legs: Sequence[Leg],
+        now_ns: int,
+        kept: Mapping[str, float] | None = None,
+    ) -> bool:
+        """Whether these commands are, one after the other and until the robot stands after them.
+        Base and velocity are known."""
+        return all(
+            _lowered(margins - (kept or {}).get(hazard.term, 0.0)) is None
+            for hazard, margins in self._margins(world, legs, now_ns)
+            if hazard.term in self._acting
+        )
+
     def _margins(
-        self, world: WorldState, command: Command, rest_s: float, age_s: float
+        self, world: WorldState, legs: Sequence[Leg], now_ns: int
     ) -> Iterator[tuple[Hazard, Array]]:
-        """The hazards that can be judged, with their margins (K, N) over the command's motion."""
-        assert world.base is not None
-        assert world.velocity is not None
-        motion = predict(world.base, world.velocity, command, rest_s, self._profile, age_s)
+        """The hazards that can be judged, with their margins (K, N) over the motion."""
+        motion = self._predict(world, legs, now_ns)
         for hazard in self._hazards:
             margins = hazard.margins(world, motion)
             if margins is not None:
                 yield hazard, margins
+
+    def _predict(self, world: WorldState, legs: Sequence[Leg], now_ns: int) -> Motion:
+        assert world.base is not None
+        assert world.velocity is not None
+        age_s = max(0.0, (now_ns - world.stamp_ns) / NANOSECONDS)
+        return predict(world.base, world.velocity, legs, self._profile, age_s)
 
 
 def _lowered(margins: Array) -> int | None:

@@ -1,14 +1,15 @@
-"""Where a command will take the robot: the rest of the command, then braking to a stand.
+"""Where commands will take the robot: one after the other, then braking to a stand.
 
 The base is a unicycle (with sideways motion, for bases that can): after REACTION_S at its measured
 velocity it accelerates to the commanded one at the profile's rates, holds it while the command
 lasts, and brakes at the same rates. Pose and velocity may be measured a while ago: it moved on at
-that velocity since, and the motion begins there and then. Joints go straight to their targets at their full speed.
+that velocity since, and the motion begins there and then. Joints go straight to their targets at
+their full speed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,14 +27,20 @@ LONGEST_HOLD_S = 2.0
 """A longer command is looked ahead for this long; it is judged anew while it runs."""
 _SAMPLE_S = 0.08
 _MOST_SAMPLES = 24
+"""Of one command; a plan of several has at most twice as many."""
+
+Leg = tuple[Command, float]
+"""A command and for how long it runs from the end of the one before [s]."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Motion:
-    """Predicted motion under `command`, at K times since the base was measured: times (K,) [s], positions (K, 2) [m]
-    and headings (K,) [rad] of the base in the world frame."""
+    """Predicted motion under `commands`, each from its time in `starts_s` on, at K times since the
+    base was measured: times (K,) [s], positions (K, 2) [m] and headings (K,) [rad] of the base in
+    the world frame."""
 
-    command: Command
+    commands: tuple[Command, ...]
+    starts_s: tuple[float, ...]
     times_s: Array
     positions: Array
     headings: Array
@@ -53,26 +60,37 @@ class Motion:
 def predict(
     base: Pose,
     velocity: BaseVelocity,
-    command: Command,
-    rest_s: float,
+    legs: Sequence[Leg],
     profile: Profile,
     age_s: float = 0.0,
 ) -> Motion:
-    """The motion under a command that lasts `rest_s` more, of a base measured `age_s` ago."""
+    """The motion under one command after the other, of a base measured `age_s` ago. The last one
+    runs for LONGEST_HOLD_S at most."""
     rates = profile.limits.base
     rate = np.array([rates.linear_m_s2, rates.linear_m_s2, rates.yaw_rad_s2])
-    now = np.array([velocity.x, velocity.y, velocity.yaw])
-    wanted = np.array([command.velocity.x, command.velocity.y, command.velocity.yaw])
-    hold_s = age_s + min(max(rest_s, 0.0), LONGEST_HOLD_S)
+    lasts = [max(rest_s, 0.0) for _, rest_s in legs]
+    lasts[-1] = min(lasts[-1], LONGEST_HOLD_S)
+    bounds = age_s + np.concatenate([[0.0], np.cumsum(lasts)])
+    hold_s = float(bounds[-1])
 
     def driven(time_s: Array) -> Array:
-        """Velocity (K, 3) while the command lasts."""
-        change = rate * np.maximum(time_s - age_s - REACTION_S, 0.0)[:, None]
-        return now + np.clip(wanted - now, -change, change)
+        """Velocity (K, 3) while the commands last."""
+        speeds = np.empty((time_s.size, 3))
+        now = np.array([velocity.x, velocity.y, velocity.yaw])
+        for index, (command, _) in enumerate(legs):
+            begins_s = bounds[index] + REACTION_S
+            wanted = np.array([command.velocity.x, command.velocity.y, command.velocity.yaw])
+            mine = time_s >= begins_s if index else slice(None)
+            change = rate * np.maximum(time_s[mine] - begins_s, 0.0)[:, None]
+            speeds[mine] = now + np.clip(wanted - now, -change, change)
+            change = rate * lasts[index]
+            now = now + np.clip(wanted - now, -change, change)
+        return speeds
 
     last = driven(np.array([hold_s]))
     end_s = hold_s + float((np.abs(last) / rate).max())
-    count = int(np.clip(np.ceil(end_s / _SAMPLE_S), 2, _MOST_SAMPLES)) + 1
+    most = _MOST_SAMPLES * min(len(legs), 2)
+    count = int(np.clip(np.ceil(end_s / _SAMPLE_S), 2, most)) + 1
     times = np.linspace(0.0, end_s, count)
     held = driven(np.minimum(times, hold_s))
     lost = rate * np.maximum(times - hold_s, 0.0)[:, None]
@@ -85,7 +103,9 @@ def predict(
     along = _summed(between[:, 0] * cos - between[:, 1] * sin)
     across = _summed(between[:, 0] * sin + between[:, 1] * cos)
     positions = np.stack([base.position[0] + along, base.position[1] + across], axis=1)
-    return Motion(command, times, positions, headings)
+    commands = tuple(command for command, _ in legs)
+    starts_s = (0.0, *bounds[1:-1].tolist())
+    return Motion(commands, starts_s, times, positions, headings)
 
 
 def _summed(steps: Array) -> Array:
@@ -94,12 +114,17 @@ def _summed(steps: Array) -> Array:
 
 
 def driven_joints(
-    joints: Mapping[str, Joint], command: Command, time_s: float, profile: Profile
+    joints: Mapping[str, Joint], motion: Motion, time_s: float, profile: Profile
 ) -> dict[str, Joint]:
-    """Joint readings after `time_s` on the way to a command's targets."""
+    """Joint readings after `time_s` of a motion, on the way to its commands' targets."""
     reached = dict(joints)
-    for name, target in command.joints.items():
-        if name in joints:
-            at, most = joints[name].position, profile.limits.joints[name].velocity * time_s
-            reached[name] = Joint(at + min(max(target - at, -most), most))
+    ends_s = (*motion.starts_s[1:], time_s)
+    for command, start_s, end_s in zip(motion.commands, motion.starts_s, ends_s, strict=True):
+        lasted_s = min(end_s, time_s) - start_s
+        if lasted_s <= 0.0:
+            break
+        for name, target in command.joints.items():
+            if name in joints:
+                at, most = reached[name].position, profile.limits.joints[name].velocity * lasted_s
+                reached[name] = Joint(at + min(max(target - at, -most), most))
     return reached

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from safevla_ros.robot.profile import CommandSource, Profile
 from safevla_ros.robot.state import NANOSECONDS
+from safevla_ros.safety.chunks import Chunk
 from safevla_ros.safety.decisions import Proposal, Reason
 
 FUTURE_S = 0.1
@@ -34,6 +35,8 @@ class Sources:
 
     def __init__(self, profile: Profile) -> None:
         self._sources = {source.name: source for source in profile.sources}
+        self.policies = frozenset(source.name for source in profile.sources if source.is_policy)
+        """Those that plan from what the cameras see."""
         self._heard: dict[str, _Heard] = {}
 
     def forget(self) -> None:
@@ -44,8 +47,10 @@ class Sources:
         """How long a source may be silent while it commands."""
         return self._sources[name].timeout_s
 
-    def refusal(self, proposal: Proposal, now_ns: int) -> Refusal | None:
-        """Why a proposal must not be taken from its source now."""
+    def refusal(
+        self, proposal: Proposal, now_ns: int, chunk: Chunk | None = None
+    ) -> Refusal | None:
+        """Why a proposal must not be taken from its source now. `chunk`: the latest one."""
         source = self._sources.get(proposal.source)
         if source is None:
             known = ", ".join(self._sources)
@@ -54,6 +59,7 @@ class Sources:
             )
         return (
             self._age(proposal, source, now_ns)
+            or self._observed(proposal, source, chunk)
             or self._order(proposal)
             or self._rank(source, now_ns)
         )
@@ -76,6 +82,19 @@ class Sources:
                 f"{source.name}: {age_s:.2f} s old on arrival, it was good for {allowed_s:.2f} s"
             )
         return None
+
+    def _observed(
+        self, proposal: Proposal, source: CommandSource, chunk: Chunk | None
+    ) -> Refusal | None:
+        if chunk is None or not chunk.holds(proposal):
+            return None
+        age_s, allowed_s = chunk.age_s(proposal), source.observation_max_age_s
+        if age_s <= allowed_s:
+            return None
+        return Reason.STALE_CHUNK, (
+            f"{source.name}: its chunk was planned from an observation that was {age_s:.1f} s old, "
+            f"at most {allowed_s:g} s is allowed"
+        )
 
     def _order(self, proposal: Proposal) -> Refusal | None:
         last = self._heard.get(proposal.source)

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safevla_ros.paths import share_directory
 from safevla_ros.safety.clauses import ClauseError, ClauseTerm, parse_clause
 from safevla_ros.safety.conditions import Text, When
+from safevla_ros.safety.hazards import EXACT
 from safevla_ros.safety.terms import TERMS
 from safevla_ros.safety.terms.base import CostTerm, NonNegative, TermParameters
 from safevla_ros.safety.zones import Number, Zone
@@ -39,13 +40,23 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Debounce(_Strict):
+    """How long a single bad reading is doubted [s]. `predicted_s`: a violation that only the latest
+    reading predicts is not acted on for so long, where the robot can still stop afterwards.
+    `measured_s`: a violation that goes on for a shorter time is charged, and not answered."""
+
+    predicted_s: NonNegative = 0.0
+    measured_s: NonNegative = 0.0
+
+
 class TermSettings(_Strict):
     """One term as a specification sets it. Threshold, scale and warning are in the term's unit.
 
     `scale`: margins are divided by it to be compared. `warning`: smaller margins are near
     violation. `budget`: cost allowed per episode; None: no constraint. `exhausted`: what is done
-    when more was charged. `when`: in which states the term applies. `clause`: the term is this
-    clause (see clauses.py), under a name of its own.
+    when more was charged. `when`: in which states the term applies. `hysteresis`: after the
+    look-ahead held something back for this term, it asks for so much more margin for a second [m, for
+    separation m/s]. `clause`: the term is this clause (see clauses.py), under a name of its own.
     """
 
     threshold: Number
@@ -56,6 +67,8 @@ class TermSettings(_Strict):
     exhausted: Exhausted = "log"
     if_missing: IfMissing
     when: When = When()
+    debounce: Debounce = Debounce()
+    hysteresis: Annotated[NonNegative, Field(le=EXACT)] = 0.0
     clause: Text | None = None
     parameters: Mapping[str, Any] = {}
 

@@ -13,7 +13,7 @@ import pytest
 
 from safevla_ros.robot.profile import EmergencyStop
 from safevla_ros.robot.state import NANOSECONDS, BaseVelocity, Command, Joint
-from safevla_ros.safety import Decision, Gate, Proposal, Reason, parse_specification
+from safevla_ros.safety import Chunk, Decision, Gate, Proposal, Reason, parse_specification
 from safevla_ros.safety.accounting import LiveMargin, Status, StepCosts, TermCost
 
 T0 = 10.0
@@ -263,6 +263,78 @@ def test_the_joystick_takes_over_and_the_policy_waits_until_it_is_silent(gate, p
 def test_a_refused_source_does_not_count_as_alive(gate, propose):
     propose(candidate(Command(BaseVelocity(x=math.nan), duration_s=0.5), T0, "joystick"))
     assert propose(candidate(time_s=T0 + 0.1)).decision is Decision.PASS
+
+
+# Chunks, and what the policy sees. (What is truncated, and when: test_chunks.py.)
+
+
+def planned(gate, observed_s, steps=3):
+    gate.start_episode("one")
+    assert gate.set_chunk(Chunk("one", 0, 0, ns(observed_s), (AHEAD,) * steps)) == ""
+
+
+@pytest.mark.parametrize(("age_s", "reason"), [(4.9, Reason.ACCEPTED), (5.1, Reason.STALE_CHUNK)])
+@pytest.mark.parametrize("step", [0, 2])
+def test_a_step_of_a_chunk_from_too_old_an_observation_is_refused(
+    gate, propose, age_s, reason, step
+):
+    planned(gate, T0 - age_s - 0.5 * step)
+    verdict = propose(candidate(episode_id="one", step=step))
+    assert verdict.reason is reason
+
+
+def test_a_chunk_says_nothing_of_other_candidates(gate, propose):
+    planned(gate, T0 - 60.0)
+    for other in ({"chunk_id": 1}, {"step": 3}):
+        assert propose(candidate(episode_id="one", **other)).decision is Decision.PASS
+    assert propose(candidate(source="joystick")).decision is Decision.PASS
+
+
+def test_the_steps_of_a_chunk_after_one_that_violates_are_refused(gate, propose, make_world):
+    planned(gate, T0)
+    walled = make_world(T0, obstacles=np.array([[0.26, 0.0, 0.2]]))
+    assert propose(candidate(episode_id="one"), world=walled).reason is Reason.PREDICTED
+    verdict = propose(candidate(time_s=T0 + 0.5, episode_id="one", step=1))
+    assert (*outcome(verdict), verdict.term) == (Decision.HALT, Reason.TRUNCATED, "collision")
+    assert stands(verdict)
+    planned(gate, T0)  # another plan
+    assert propose(candidate(time_s=T0 + 0.6, episode_id="one", step=1)).decision is Decision.PASS
+
+
+@pytest.mark.parametrize("mode", ["enforce", "observe"])
+@pytest.mark.parametrize("reason", [Reason.FROZEN_CAMERA, Reason.LOST_CAMERA])
+def test_a_policy_that_sees_nothing_moves_nothing(profile, household, make_world, mode, reason):
+    gate = Gate(profile, household, mode)
+    gate.propose(candidate(), make_world(T0), ns(T0), T0)
+    gate.set_cameras((reason, "navigation"))
+    verdict = gate.supervise(make_world(T0), ns(T0 + 0.02), T0)
+    assert (*outcome(verdict), verdict.detail) == (Decision.HALT, reason, "navigation")
+    assert verdict.changed
+    verdict = gate.propose(candidate(time_s=T0 + 0.1), make_world(T0), ns(T0 + 0.1), T0)
+    assert outcome(verdict) == (Decision.HALT, reason)
+    by_hand = candidate(source="joystick", time_s=T0 + 0.1)
+    assert gate.propose(by_hand, make_world(T0), ns(T0 + 0.1), T0).decision is Decision.PASS
+
+
+def test_cameras_that_see_again_move_nothing_and_are_no_reason_any_more(gate, propose, supervise):
+    propose(candidate())
+    gate.set_cameras((Reason.FROZEN_CAMERA, "navigation"))
+    supervise(T0 + 0.1)
+    gate.set_cameras(None)
+    assert outcome(supervise(T0 + 0.2)) == (Decision.HALT, Reason.NO_COMMAND)
+    assert propose(candidate(time_s=T0 + 0.3)).decision is Decision.PASS
+
+
+def test_a_policy_that_fell_silent_because_it_sees_nothing_says_so(gate, propose, supervise):
+    propose(candidate())
+    assert supervise(T0 + 0.6).reason is Reason.EXPIRED
+    gate.set_cameras((Reason.LOST_CAMERA, "navigation"))
+    assert supervise(T0 + 0.7).reason is Reason.LOST_CAMERA
+
+
+def test_frozen_cameras_are_no_reason_while_nobody_commands(gate, supervise):
+    gate.set_cameras((Reason.FROZEN_CAMERA, "navigation"))
+    assert supervise(T0).reason is Reason.NO_COMMAND
 
 
 # The robot's signals.

@@ -51,4 +51,4 @@ def test_a_judgement_with_all_links_360_points_and_two_zones_is_quick(
         gate.supervise(world, now_ns, 0.0)
         spent_s.append(time.thread_time() - before_s)
         assert (verdict.decision is Decision.PASS) is not zone_ahead
-    assert np.percentile(spent_s, 90) < 0.010
+    assert np.percentile(spent_s, 90) < 0.030

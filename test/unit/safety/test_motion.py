@@ -14,7 +14,7 @@ STANDING = BaseVelocity()
 
 
 def ends_at(profile, velocity, command, rest_s, base=planar(0.0, 0.0)):  # noqa: B008, it is frozen
-    motion = predict(base, velocity, command, rest_s, profile)
+    motion = predict(base, velocity, [(command, rest_s)], profile)
     return (*motion.positions[-1].tolist(), float(motion.headings[-1]))
 
 
@@ -48,7 +48,7 @@ def test_how_far_the_base_goes_until_it_stands(profile, velocity, wanted, rest_s
 )
 def test_it_moved_on_since_it_was_measured(profile, wanted, distance):
     command, moving = Command(BaseVelocity(x=wanted)), BaseVelocity(x=0.4)
-    motion = predict(planar(0.0, 0.0), moving, command, 0.5, profile, age_s=0.2)
+    motion = predict(planar(0.0, 0.0), moving, [(command, 0.5)], profile, age_s=0.2)
     assert motion.positions[-1, 0] == pytest.approx(distance, abs=0.004)
 
 
@@ -72,8 +72,33 @@ def test_a_command_that_lasts_forever_is_looked_ahead_for_two_seconds(profile):
 
 def test_joints_go_to_their_targets_at_full_speed(profile):
     joints = {"lift": Joint(0.5), "arm": Joint(0.2)}
-    on_the_way = driven_joints(joints, Command(joints={"lift": 0.2}), 0.5, profile)
+    down = [(Command(joints={"lift": 0.2}), 5.0)]
+    motion = predict(planar(0.0, 0.0), STANDING, down, profile)
+    on_the_way = driven_joints(joints, motion, 0.5, profile)
     assert on_the_way["lift"].position == pytest.approx(0.35)
     assert on_the_way["arm"].position == 0.2
-    arrived = driven_joints(joints, Command(joints={"lift": 0.2}), 5.0, profile)
-    assert arrived["lift"].position == 0.2
+    assert driven_joints(joints, motion, 5.0, profile)["lift"].position == 0.2
+
+
+def test_one_command_after_the_other_ends_where_each_alone_would(profile):
+    """0.5 s ahead, 0.5 s on the spot, 0.5 s ahead: the corners of the ramps are shared out."""
+    ahead = Command(BaseVelocity(x=0.3))
+    turn = Command(BaseVelocity(yaw=1.0))
+    legs = [(ahead, 0.5), (turn, math.pi / 2), (ahead, 0.5)]
+    motion = predict(planar(0.0, 0.0), STANDING, legs, profile)
+    assert motion.starts_s == (0.0, 0.5, 0.5 + math.pi / 2)
+    x, y = motion.positions[-1].tolist()
+    assert motion.headings[-1] == pytest.approx(math.pi / 2, abs=0.01)
+    # The ramps of both overlap for 0.2 s, in which the base still goes on while it turns.
+    assert x == pytest.approx(0.15, abs=0.02)
+    assert y == pytest.approx(0.3 * 0.45, abs=0.02)
+
+
+def test_joints_follow_one_target_after_the_other(profile):
+    joints = {"lift": Joint(0.5)}
+    legs = [(Command(joints={"lift": 0.56}), 0.5), (Command(joints={"lift": 0.5}), 0.5)]
+    motion = predict(planar(0.0, 0.0), STANDING, legs, profile)
+    heights = [
+        driven_joints(joints, motion, at, profile)["lift"].position for at in (0.1, 0.5, 0.6)
+    ]
+    assert heights == pytest.approx([0.53, 0.56, 0.53])

@@ -98,7 +98,7 @@ def test_two_zones_of_one_name_are_refused():
         ("fall_m: 0.1", "fall_m: far", "terms.drop.parameters.fall_m: expected a valid number"),
         ("zones: []", "zones: []\nzone: []", "zone: no such key"),
         ("zones: []", "zones: 3", "zones: expected a valid tuple, got 3"),
-        ("  drop:", "  collision:", "line 42: expected valid YAML: key 'collision' stands twice"),
+        ("  drop:", "  collision:", "line 49: expected valid YAML: key 'collision' stands twice"),
         ("terms:", "terms: [", "line"),
         ("name: household", "name: ''", "name: "),
     ],
