@@ -15,6 +15,7 @@ from safevla_ros.robot.geometry import planar
 from safevla_ros.robot.profile import EmergencyStop, Profile, load_profile
 from safevla_ros.robot.state import NANOSECONDS, BaseVelocity, Command, Joint
 from safevla_ros.safety import (
+    Chunk,
     Gate,
     Proposal,
     Reason,
@@ -123,8 +124,32 @@ def _set(name: str, value: Any) -> Callable[[Driver], None]:
     return inject
 
 
-def _jump_back(driver: Driver) -> None:
-    driver.offset_s -= 5.0
+def _jumps(by_s: float) -> Callable[[Driver], None]:
+    def inject(driver: Driver) -> None:
+        driver.offset_s += by_s
+
+    return inject
+
+
+def _camera(reason: Reason) -> Callable[[Driver], None]:
+    return lambda driver: driver.gate.set_cameras((reason, "navigation"))
+
+
+def _plans_from(ago_s: float) -> Callable[[Driver], None]:
+    """From now on steps belong to a chunk that was planned from an observation of that time."""
+
+    def inject(driver: Driver) -> None:
+        commands = (_command(x=0.3),) * 8
+        observed_ns = driver._ns(driver.time_s + ago_s)
+        driver.gate.set_chunk(Chunk("e", 1, driver._step + 1, observed_ns, commands))
+        _proposes(chunk_id=1)(driver)
+
+    return inject
+
+
+def _plans_into_a_wall(driver: Driver) -> None:
+    driver.changed["obstacles"] = np.array([[1.0, 0.0, 0.2]])
+    _plans_from(0.0)(driver)
 
 
 FAULTS: dict[str, tuple[Callable[[Driver], None], Reason]] = {
@@ -139,6 +164,10 @@ FAULTS: dict[str, tuple[Callable[[Driver], None], Reason]] = {
     "late_command": (_proposes(stamp_ns=lambda d: d._ns(d.time_s - 0.6)), Reason.STALE_COMMAND),
     "wrong_order": (_proposes(step=0), Reason.OUT_OF_ORDER),
     "other_episode": (_proposes(episode_id="f"), Reason.OTHER_EPISODE),
+    "stale_chunk": (_plans_from(-6.0), Reason.STALE_CHUNK),
+    "chunk_leads_into_a_wall": (_plans_into_a_wall, Reason.TRUNCATED),
+    "camera_frozen": (_camera(Reason.FROZEN_CAMERA), Reason.FROZEN_CAMERA),
+    "camera_lost": (_camera(Reason.LOST_CAMERA), Reason.LOST_CAMERA),
     "policy_dies": (_falls_silent("policy"), Reason.EXPIRED),
     "scan_dies": (_falls_silent("scan"), Reason.STALE_SIGNAL),
     "odometry_dies": (_falls_silent("odometry"), Reason.STALE_SIGNAL),
@@ -147,7 +176,8 @@ FAULTS: dict[str, tuple[Callable[[Driver], None], Reason]] = {
     "scan_unreadable": (_set("obstacles", None), Reason.MISSING_SIGNAL),
     "estop_pressed": (lambda driver: driver.gate.set_estop(True, driver.time_s), Reason.ESTOP),
     "estop_dies": (_falls_silent("estop"), Reason.ESTOP_SILENT),
-    "clock_jumps_back": (_jump_back, Reason.CLOCK_JUMP),
+    "clock_jumps_back": (_jumps(-5.0), Reason.CLOCK_JUMP),
+    "clock_leaps_ahead": (_jumps(5.0), Reason.CLOCK_JUMP),
     "monitor_paused": (lambda d: d.gate.latch(Reason.STALLED, "did not run"), Reason.STALLED),
     "watchdog_lost": (lambda d: d.gate.latch(Reason.WATCHDOG_LOST, "silent"), Reason.WATCHDOG_LOST),
 }

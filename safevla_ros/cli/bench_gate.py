@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 
+from safevla_ros.cli.failure import ExitCode, Failure
+from safevla_ros.cli.graph import graph_errors
+from safevla_ros.cli.ros import require_ros
 from safevla_ros.robot.geometry import planar
 from safevla_ros.robot.kinematics import Kinematics
 from safevla_ros.robot.messages import LaserScan, PointCloud
@@ -36,21 +41,30 @@ CASES = {
 """What the gate has to look at, beside joints, odometry and pose."""
 CLOUD_POINTS, OBJECTS, RAYS = 24_000, 64, 360
 WARM_UP = 20
+READY_S = 20.0
 PERIOD_S = 0.01
 """100 Hz, of which the CPU share is told."""
 
 
 def gate(
     rounds: Annotated[int, typer.Option(min=10, help="Candidates to time, per case.")] = 500,
+    dds: Annotated[
+        int, typer.Option(min=0, help="Candidates to send over DDS, per case and way; 0: none.")
+    ] = 200,
     seed: Annotated[int, typer.Option(min=0, help="Seed of what stands around.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Time a judgement of the gate, and the making of the world state that it judges by, in processor
-    time, the cases taking turns. The baseline is what a bare relay does: it checks and copies.
+    time, the cases taking turns. The baseline is what a bare relay does: it checks and copies. Then
+    time commands over DDS, through the real cost monitor and through a bare relay node in turns.
 
     Example: safevla bench gate --json
     """
+    if dds:
+        require_ros()
     report = measure(rounds, seed)
+    for name in CASES if dds else ():
+        report[name] |= over_dds(CASES[name], dds, seed)
     if as_json:
         print(json.dumps(report, indent=2))
         return
@@ -61,6 +75,12 @@ def gate(
             f"ms, over a relay {case['compute_over_relay_p99_ms']:.3f} ms; world state p99 "
             f"{case['world_p99_ms']:.3f} ms; {100 * case['cpu_share_at_100_hz']:.0f} % of a core at 100 Hz"
         )
+        if dds:
+            print(
+                f"{'':<11} over DDS the gate adds p50 {case['added_p50_ms']:.2f} p99 "
+                f"{case['added_p99_ms']:.2f} ms to a relay's p50 {case['relay_dds_p50_ms']:.2f} p99 "
+                f"{case['relay_dds_p99_ms']:.2f} ms; lost {case['lost']} of {2 * dds}"
+            )
 
 
 def measure(rounds: int, seed: int) -> dict[str, Any]:
@@ -82,6 +102,67 @@ def measure(rounds: int, seed: int) -> dict[str, Any]:
         "seed": seed,
         **{name: _told(parts) for name, parts in times.items()},
     }
+
+
+def over_dds(signals: tuple[str, ...], count: int, seed: int) -> dict[str, Any]:
+    """Milliseconds of the wall clock from a candidate to its command. `added` is the difference
+    between each command's way through the monitor and that of the next one through the relay."""
+    from safevla_ros.nodes.graph import gate_latency as graph
+    from safevla_ros.nodes.graph.supervisor import Interrupted, Supervisor
+
+    profile, made = _profile_with(signals), around(np.random.default_rng(seed))
+    pairs = []
+    with tempfile.TemporaryDirectory(prefix="safevla-bench-") as name, graph_errors():
+        folder = Path(name)
+        described = graph.describe_bench(profile, folder)
+        try:
+            with (
+                Supervisor(described, folder / "logs") as supervisor,
+                graph.running_relay(folder / "relay.log"),
+            ):
+                course = graph.Course(
+                    supervisor.context, profile, {signal: made[signal] for signal in signals}
+                )
+                supervisor.add_node(course)
+                supervisor.bring_up()
+                _wait_ready(course, supervisor.spin)
+                for index in range(WARM_UP + count):
+                    times = []
+                    for turn, way in enumerate(("gate", "relay")):
+                        course.sense()
+                        supervisor.spin(graph.PERIOD_S / 2)
+                        speed_m_s = 0.1 + 1e-6 * (2 * index + turn)
+                        times.append(1e3 * course.send(way, speed_m_s, supervisor.spin))
+                        supervisor.spin(graph.PERIOD_S / 2)
+                    if index >= WARM_UP:
+                        pairs.append(times)
+        except Interrupted as error:
+            raise Failure(ExitCode.INTERRUPTED, f"stopped by {error}") from error
+    gate_ms, relay_ms = np.array(pairs).T
+    came = np.isfinite(gate_ms) & np.isfinite(relay_ms)
+    if not came.any():
+        raise Failure(ExitCode.FAILED, "no command came back over DDS")
+    columns = {"added": gate_ms - relay_ms, "gate_dds": gate_ms, "relay_dds": relay_ms}
+    return {
+        "lost": int((~np.isfinite(gate_ms)).sum() + (~np.isfinite(relay_ms)).sum()),
+        **{
+            f"{column}_p{share}_ms": round(float(np.percentile(values[came], share)), 3)
+            for column, values in columns.items()
+            for share in (50, 99)
+        },
+    }
+
+
+def _wait_ready(course: Any, spin: Callable[[float], None]) -> None:
+    waited_s = 0.0
+    while not course.is_ready():
+        if waited_s > READY_S:
+            raise Failure(
+                ExitCode.FAILED, f"the monitor waits for no command: {course.reason or 'silent'}"
+            )
+        course.sense()
+        spin(0.02)
+        waited_s += 0.02
 
 
 def _told(parts: dict[str, list[float]]) -> dict[str, float]:

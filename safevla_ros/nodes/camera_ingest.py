@@ -13,6 +13,9 @@ A camera that repeats its pixels under fresh stamps is flagged as frozen, a fram
 `frame_age_max_s` as late; the policy's runner then treats the Observation as missing. A frame that
 arrives after a newer one of its camera is dropped and counted.
 
+The monitor is told of it by CameraStatus, which also comes while there is no Observation: it refuses
+a policy that sees nothing.
+
 A camera with a `device` in the profile is opened here and its frames are published on its topic, so
 that all who listen to cameras see it alike.
 """
@@ -28,7 +31,7 @@ from typing import Any
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
 
-from safevla_ros.msg import Observation, SceneObjects
+from safevla_ros.msg import CameraStatus, Observation, SceneObjects
 from safevla_ros.nodes import topics
 from safevla_ros.nodes.inference.device_camera import DeviceCamera
 from safevla_ros.nodes.inference.images import image_message, pixels_of
@@ -49,6 +52,10 @@ IMAGE_TYPES = {
     "sensor_msgs/msg/Image": Image,
     "sensor_msgs/msg/CompressedImage": CompressedImage,
 }
+
+
+STATUS_S = 0.2
+"""A CameraStatus comes at least this often."""
 
 
 class Frame:
@@ -131,6 +138,7 @@ class CameraIngest(GraphNode):
         self._freezes = {name: FreezeDetector(self._repeats) for name in self._names}
         self._frozen = dict.fromkeys(self._names, False)
         self._late: list[str] = []
+        self._newest_ns: dict[str, int] = {}
         self._devices: dict[str, DeviceCamera] = {}
         self._infos: dict[str, CameraInfo] = {}
         signals = self.profile.signals
@@ -144,6 +152,10 @@ class CameraIngest(GraphNode):
         self._observations = self.publisher(
             Observation, topics.OBSERVATION, topics.reliable(depth=2)
         )
+        self._statuses = self.publisher(
+            CameraStatus, topics.CAMERA_STATUS, topics.reliable(depth=1)
+        )
+        self.timer(STATUS_S, self._publish_status)
         for camera in cameras:
             qos = topics.sensor(is_reliable=camera.reliable)
             self.subscription(IMAGE_TYPES[camera.type], camera.topic, self._image(camera), qos)
@@ -208,7 +220,11 @@ class CameraIngest(GraphNode):
         if stamp == 0:
             self._complain(f"camera {camera.name!r}: its messages have no stamp")
             return
+        self._newest_ns[camera.name] = stamp
+        was_frozen = self._frozen[camera.name]
         self._frozen[camera.name] = self._freezes[camera.name](frame.message.data)
+        if self._frozen[camera.name] is not was_frozen:
+            self._publish_status()
         paired = self._pairer.add(camera.name, stamp, frame)
         if paired is not None:
             self._observe(paired)
@@ -248,6 +264,17 @@ class CameraIngest(GraphNode):
         self._observations.publish(message)
         self._published += 1
         self._fault = ""
+
+    def _publish_status(self) -> None:
+        if not self.active:
+            return
+        now_ns = self.now_ns()
+        oldest_ns = now_ns - round(self._age_max_s * NANOSECONDS)
+        message = CameraStatus(camera_names=self._names)
+        set_stamp(message.header.stamp, now_ns)
+        message.frozen = [self._frozen[name] for name in self._names]
+        message.lost = [self._newest_ns.get(name, 0) < oldest_ns for name in self._names]
+        self._statuses.publish(message)
 
     def _object_in_hand(self, joints: JointState) -> bool:
         if self.profile.signals.objects is not None:

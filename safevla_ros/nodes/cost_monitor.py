@@ -30,7 +30,14 @@ from typing import Any, get_args
 from builtin_interfaces.msg import Time
 from std_msgs.msg import Bool
 
-from safevla_ros.msg import CandidateCommand, Episode, LatencyTrace, SafetyEvent, SafetyStatus
+from safevla_ros.msg import (
+    ActionChunk,
+    CandidateCommand,
+    Episode,
+    LatencyTrace,
+    SafetyEvent,
+    SafetyStatus,
+)
 from safevla_ros.nodes import topics
 from safevla_ros.nodes.lifecycle import (
     ConfigurationError,
@@ -42,7 +49,8 @@ from safevla_ros.nodes.lifecycle import (
 )
 from safevla_ros.nodes.message_types import message_type
 from safevla_ros.nodes.monitor import monitor_messages
-from safevla_ros.nodes.monitor.candidates import read_candidate
+from safevla_ros.nodes.monitor.camera_health import CameraHealth
+from safevla_ros.nodes.monitor.candidates import read_candidate, read_chunk
 from safevla_ros.nodes.monitor.episode_costs import EpisodeCosts
 from safevla_ros.nodes.monitor.final_commands import FinalCommandPublisher
 from safevla_ros.nodes.monitor.final_topics import FinalTopics
@@ -54,6 +62,7 @@ from safevla_ros.nodes.monitor.priority import raise_priority
 from safevla_ros.nodes.monitor.robot_signals import RobotSignals
 from safevla_ros.robot.action_codec import opens_gripper
 from safevla_ros.robot.kinematics import Kinematics, KinematicsError
+from safevla_ros.robot.messages import MessageError
 from safevla_ros.robot.profile import CommandSource, Mode, ProfileError, urdf_path
 from safevla_ros.robot.state import NANOSECONDS
 from safevla_ros.safety.accounting import LiveMargin, StepCosts
@@ -138,6 +147,7 @@ class CostMonitor(GraphNode):
             self, specification, lambda: (self._costs.episode_id, self._costs.step or 0)
         )
         self._signals = RobotSignals(self, profile, self._on_odometry)
+        self._cameras = CameraHealth(self)
         self._subscribe()
         self.service(ResetStop, topics.RESET_STOP, self._on_reset)
         self.timer(PERIOD_S, self._tick)
@@ -219,6 +229,7 @@ class CostMonitor(GraphNode):
 
     def _subscribe(self) -> None:
         self.subscription(Episode, topics.EPISODE, self._on_episode, topics.latched(depth=10))
+        self.subscription(ActionChunk, topics.ACTION_CHUNK, self._on_chunk, topics.reliable())
         for source in self.profile.sources:
             self.subscription(
                 message_type(source.type),
@@ -265,12 +276,23 @@ class CostMonitor(GraphNode):
             self._latency.add(trace)
         self._note(verdict, arrived=True)
 
+    def _on_chunk(self, message: ActionChunk) -> None:
+        try:
+            fault = self._gate.set_chunk(read_chunk(message))
+        except MessageError as error:
+            fault = str(error)
+        if fault:
+            sentence = f"{topics.ACTION_CHUNK}: {fault}"
+            self.get_logger().warning(sentence, throttle_duration_sec=5.0)
+            self._reports.event(SafetyEvent.FAULT, sentence)
+
     def _tick(self) -> None:
         now_s = time.monotonic()
         self._heartbeats.listen(now_s)
         if self.active:
             self._latch_after_pause(now_s)
             self._heed_watchdog(now_s)
+            self._gate.set_cameras(self._cameras.fault())
             self._supervise(now_s)
         self._tick_s = now_s
         self._heartbeats.beat(latched=self._gate.latched)
@@ -398,7 +420,8 @@ class CostMonitor(GraphNode):
             self._latched_s = NEVER_S
         elif self._latched_s == NEVER_S:
             self._latched_s = time.monotonic()
-        if self._reports.note(verdict, arrived=arrived, latched=self._gate.latched):
+        is_new = self._reports.note(verdict, arrived=arrived, latched=self._gate.latched)
+        if self._reports.truncated(self._gate.truncation) or is_new:
             self._publish_status()
 
     def _publish_status(self) -> None:

@@ -6,6 +6,7 @@ A robot's topics are in its profile. Names are relative: a namespace moves the w
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
 OBSERVATION = "observation"
+CAMERA_STATUS = "camera_status"
 ACTION_CHUNK = "action_chunk"
 GATED_ACTION = "gated_action"
 COST_VECTOR = "cost_vector"

@@ -397,7 +397,12 @@ class VlaInference(GraphNode):
             self._inbox.put(remaining=remaining)
 
     def _on_safety_status(self, message: SafetyStatus) -> None:
-        self._inbox.put(latched=message.detail if message.latched else "")
+        truncated = None
+        if message.truncated:
+            chunk_id, from_step = message.truncated_chunk_id, message.truncated_from_step
+            truncated = message.episode_id, chunk_id, from_step
+        latched = message.detail if message.latched else ""
+        self._inbox.put(latched=latched, truncated=truncated)
 
     def _on_specification(self, message: CostSpecification) -> None:
         self._inbox.put(budgets={t.name: t.budget for t in message.terms if np.isfinite(t.budget)})

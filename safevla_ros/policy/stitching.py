@@ -28,6 +28,7 @@ class ChunkSchedule(Generic[Step]):
         self._steps: deque[Step] = deque()
         self._latencies_ns: deque[int] = deque(maxlen=LATENCIES)
         self.due_ns = start_ns
+        self._is_truncated = False
 
     def __len__(self) -> int:
         """How many steps are known and not taken."""
@@ -40,7 +41,9 @@ class ChunkSchedule(Generic[Step]):
 
     def wants_chunk(self, now_ns: int) -> bool:
         """Whether a chunk that is begun now comes just in time: before the last step is over, with
-        one step to spare."""
+        one step to spare; or the present one was truncated."""
+        if self._is_truncated:
+            return True
         left_ns = max(self.due_ns - now_ns, 0) + len(self._steps) * self._step_ns
         return left_ns <= self.latency_ns + self._step_ns
 
@@ -53,7 +56,14 @@ class ChunkSchedule(Generic[Step]):
         if passed >= len(steps):
             return None
         self._steps = deque(steps[passed:])
+        self._is_truncated = False
         return passed
+
+    def truncate(self, count: int) -> None:
+        """Only so many of the steps to come are of use, and another chunk is wanted at once."""
+        while len(self._steps) > count:
+            self._steps.pop()
+        self._is_truncated = True
 
     def take(self, now_ns: int) -> Step:
         """The step that is due. The next one is due when it ends: on a grid, so that small delays do

@@ -35,12 +35,9 @@ class Chunk:
         )
 
     def after(self, proposal: Proposal) -> Sequence[Command]:
-        """What follows a step: of this chunk, or of the one that it is joined to. Empty: nothing
-        does, or it is not known."""
+        """What follows a step of this chunk; nothing after one that is not of it."""
         done = proposal.step - self.first_step + 1
-        if not self.episode_id or proposal.episode_id != self.episode_id or done < 0:
-            return ()
-        return self.commands[done:]
+        return self.commands[done:] if self.holds(proposal) else ()
 
     def age_s(self, proposal: Proposal) -> float:
         """How old the observation was when the chunk's first step was due, going by a step's stamp

@@ -54,7 +54,7 @@ class Reason(Enum):
     STALE_SIGNAL = auto()
     FUTURE_SIGNAL = auto()
     BLIND_TERM = auto()  # a term with `if_missing: refuse` misses a signal
-    CLOCK_JUMP = auto()  # ROS time went backwards
+    CLOCK_JUMP = auto()  # ROS time went backwards, or leapt ahead
     # Stops.
     CHARGED = auto()  # a term was violated whose response is stop or latch
     BUDGET_EXHAUSTED = auto()  # more was charged than a term's budget allows in the episode

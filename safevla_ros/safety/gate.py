@@ -7,7 +7,8 @@ in between call one function, so a command that was let through is judged again 
 What it does, in this order; the first that fires decides:
 
 1.  A latched stop, an active e-stop, or a required e-stop that is silent: stop.
-2.  ROS time that went backwards: halt, and forget what was sent before.
+2.  ROS time that jumped, back or far ahead of the steady clock: halt, and forget what was sent
+    before.
 3.  A candidate that is refused (validity, stamp, order, episode, priority, age of its chunk). A
     refused candidate never moves the robot, and what its own source had running is dropped: a source
     that sends nonsense is in trouble. What another source has running goes on. A policy whose
@@ -64,6 +65,9 @@ from safevla_ros.safety.terms.base import absent
 
 CLOCK_JITTER_S = 0.05
 """ROS time may step back by this much before it counts as a jump."""
+LEAP_S = 2.0
+"""ROS time may run ahead of the steady clock by this much between two judgements: a simulation may
+be faster than real time, but not by so much in one period."""
 HOLD_S = 1.0
 """After a halt for a predicted violation no part of a command that the same term stands against is
 let through for this long [ROS time]: else the robot would creep up and halt by turns."""
@@ -126,6 +130,7 @@ class Gate:
         self._latch: _Outcome | None = None
         self._episode_id = ""
         self._now_ns: int | None = None
+        self._steady_s = 0.0
         self._estop_active = False
         self._estop_heard_s: float | None = None
         self._violated_ns: dict[str, int] = {}
@@ -292,7 +297,7 @@ class Gate:
         self._forecast = Forecast()
         if world is not None:
             self._readings.take(world)
-        stopped, jumped = self._stopped(steady_s), self._clock(now_ns)
+        stopped, jumped = self._stopped(steady_s), self._clock(now_ns, steady_s)
         block = stopped or jumped
         if block is None:
             unfit = self._unfit(world, now_ns)
@@ -321,9 +326,13 @@ class Gate:
                 self.latch(Reason.ESTOP_SILENT, f"the e-stop fell silent on {estop.topic}")
         return self._latch
 
-    def _clock(self, now_ns: int) -> _Outcome | None:
+    def _clock(self, now_ns: int, steady_s: float) -> _Outcome | None:
         before_ns, self._now_ns = self._now_ns, now_ns
-        if before_ns is None or before_ns - now_ns <= CLOCK_JITTER_S * NANOSECONDS:
+        passed_s, self._steady_s = steady_s - self._steady_s, steady_s
+        if before_ns is None:
+            return None
+        ahead_s = (now_ns - before_ns) / NANOSECONDS
+        if -CLOCK_JITTER_S <= ahead_s <= max(passed_s, 0.0) + LEAP_S:
             return None
         self._sources.forget()
         self._violated_ns.clear()
@@ -334,8 +343,9 @@ class Gate:
         for memory in (self._readings, self._doubted, self._measured):
             memory.forget()
         self._drop(_IDLE)
-        back_s = (before_ns - now_ns) / NANOSECONDS
-        return _Outcome(Decision.HALT, Reason.CLOCK_JUMP, f"time went back by {back_s:.2f} s")
+        word = "back" if ahead_s < 0.0 else "ahead"
+        detail = f"time went {word} by {abs(ahead_s):.2f} s"
+        return _Outcome(Decision.HALT, Reason.CLOCK_JUMP, detail)
 
     def _refused(self, proposal: Proposal, now_ns: int) -> _Outcome | None:
         refusal, term = self._refusal(proposal, now_ns), ""
@@ -436,7 +446,7 @@ class Gate:
             if forecast.ratio == 0.0:
                 self._halted = forecast.term, now_ns
             self._drop(_Outcome(Decision.HALT, Reason.PREDICTED, detail, forecast.term))
-            if self._chunk is not None and self._chunk.holds(running.proposal):
+            if self._chunk is not None and self._chunk.after(running.proposal):
                 self._truncate(self._chunk, running.proposal.step, forecast.term, detail)
             return
         running.ratio *= forecast.ratio

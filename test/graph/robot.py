@@ -23,6 +23,7 @@ from std_msgs.msg import Bool
 from trajectory_msgs.msg import JointTrajectory
 
 from safevla_ros.msg import (
+    ActionChunk,
     CandidateCommand,
     Contact,
     Contacts,
@@ -82,6 +83,7 @@ class Robot:
             )
         }
         self.candidates = node.create_publisher(CandidateCommand, "candidate_command", 10)
+        self.chunks = node.create_publisher(ActionChunk, topics.ACTION_CHUNK, 10)
         self.joystick = node.create_publisher(Twist, "joy_vel", 10)
         self.estop = node.create_publisher(Bool, "estop", 10)
         self.episodes = node.create_publisher(Episode, topics.EPISODE, topics.latched())
@@ -121,6 +123,19 @@ class Robot:
         for name, value in fields.items():
             setattr(message, name, value)
         self.candidates.publish(message)
+        return message
+
+    def plan(self, velocities: list[tuple[float, float]], **fields: Any) -> ActionChunk:
+        """Send a chunk of base velocities (x, yaw), one a step, and return it."""
+        message = ActionChunk(
+            step_s=0.5,
+            representation=ActionChunk.CONTINUOUS,
+            names=["base.x", "base.yaw"],
+            data=[value for velocity in velocities for value in velocity],
+            **fields,
+        )
+        messages.set_stamp(message.header.stamp, time.time_ns())
+        self.chunks.publish(message)
         return message
 
     def act(self, steps: range, period_s: float = 0.3, **command: Any) -> list[GatedAction]:

@@ -376,6 +376,53 @@ def test_an_episode_that_was_left_open_ends_when_its_owner_says_that_none_runs(s
     robot.statuses.wait(lambda status: status.episode_id == "", what="no episode")
 
 
+def test_a_chunk_is_truncated_before_a_zone_and_the_status_says_so(safety):
+    zone = write_zone(safety.folder, [[1.0, -2.0], [9.0, -2.0], [9.0, 2.0], [1.0, 2.0]])
+    safety.bring_up(specification=zone)
+    robot = safety.robot
+    safety.graph.wait_matched(robot.chunks)
+    robot.start_episode("one")
+    robot.plan([(0.4, 0.0)] * 8, episode_id="one")
+    first = robot.propose(x=0.4, episode="one")
+    status = robot.statuses.wait(lambda status: status.truncated, what="a truncated chunk")
+    assert "zone_intrusion" in status.truncated
+    assert status.truncated_chunk_id == 0
+    assert 1 <= status.truncated_from_step < 7
+    assert robot.wait_verdict(first).decision == GatedAction.PASS
+    event = robot.events.wait(lambda event: event.cause == "truncated", what="an event of it")
+    assert (event.term, event.step) == ("zone_intrusion", status.truncated_from_step)
+    refused = robot.wait_verdict(robot.propose(x=0.4, step=7, episode="one"))
+    assert (refused.reason, refused.term) == ("truncated", "zone_intrusion")
+
+    robot.plan([(0.0, 0.4)], episode_id="one", chunk_id=1, first_step=8)
+    robot.statuses.wait(
+        lambda status: not status.truncated, what="its end", since=robot.statuses.mark()
+    )
+    other = robot.propose(yaw=0.4, step=8, chunk_id=1, episode="one")
+    assert robot.wait_verdict(other).decision == GatedAction.PASS
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"data": [0.4]}, "data: expected rows of 2 values, got 1"),
+        ({"names": ["base.x", "base.x"]}, "names must differ"),
+        ({"data": [math.nan, 0.0]}, "base.x: expected a finite number"),
+        ({"step_s": 0.0}, "duration_s: expected a positive number"),
+    ],
+)
+def test_a_chunk_that_cannot_be_read_is_told(running, fields, sentence):
+    robot = running.robot
+    running.graph.wait_matched(robot.chunks)
+    chunk = robot.plan([(0.1, 0.0)], episode_id="one")
+    for name, value in fields.items():
+        setattr(chunk, name, value)
+    robot.chunks.publish(chunk)
+    event = robot.events.wait(lambda event: sentence in event.detail, what="a fault")
+    assert event.kind == SafetyEvent.FAULT
+    assert event.detail.startswith("action_chunk: ")
+
+
 def test_somebody_else_on_the_final_topic_is_an_error(safety):
     robot = safety.bring_up().robot
     publisher = safety.graph.node.create_publisher(Twist, "cmd_vel", 1)

@@ -360,6 +360,37 @@ def test_continuous_chunks_are_stitched_without_a_pause(simulated, tmp_path):
     assert np.median(apart_s) == pytest.approx(step_s, rel=0.1)
 
 
+@pytest.mark.parametrize("representation", ["token", "continuous"])
+def test_a_truncated_chunk_is_planned_anew_and_its_refused_steps_are_not_sent(
+    simulated, tmp_path, representation
+):
+    write = {"token": tiny_policy.write, "continuous": tiny_policy.write_chunk}[representation]
+    policy = write(tmp_path)
+    statuses = simulated.graph.node.create_publisher(
+        SafetyStatus, topics.SAFETY_STATUS, topics.latched()
+    )
+    simulated.start_robot(real_time_factor=1.0)
+    simulated.start_ingest(image_height=tiny_policy.SIZE, image_width=tiny_policy.SIZE)
+    simulated.start_inference(policy)
+    simulated.graph.wait_matched(statuses)
+    goal = simulated.send(max_steps=6)
+    first = simulated.chunks.wait(what="a chunk")
+    simulated.candidates.wait(lambda m: m.step == 0, what="its first step")
+    statuses.publish(
+        SafetyStatus(
+            episode_id=first.episode_id,
+            truncated="from step 1 on, collision: a wall",
+            truncated_chunk_id=first.chunk_id,
+            truncated_from_step=1,
+        )
+    )
+    _, result = goal.result()
+    assert result.steps == 6, result.reason
+    candidates = {message.step: message for message in simulated.candidates.messages}
+    assert candidates[1].chunk_id == first.chunk_id + 1
+    assert sorted(candidates) == list(range(6))
+
+
 def test_chunks_that_come_too_late_are_dropped_and_end_the_episode_with_the_reason(
     simulated, tmp_path
 ):

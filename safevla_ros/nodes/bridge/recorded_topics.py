@@ -37,6 +37,7 @@ def wanted_topics(profile: Profile) -> list[Wanted]:
         Wanted("cost_specification", topics.COST_SPECIFICATION, own + "CostSpecification", latched),
         Wanted("safety_status", topics.SAFETY_STATUS, own + "SafetyStatus", latched),
         Wanted("observation", topics.OBSERVATION, own + "Observation", reliable),
+        Wanted("camera_status", topics.CAMERA_STATUS, own + "CameraStatus", reliable),
         Wanted("action_chunk", topics.ACTION_CHUNK, own + "ActionChunk", reliable),
         Wanted("gated_action", topics.GATED_ACTION, own + "GatedAction", reliable),
         Wanted("cost_vector", topics.COST_VECTOR, own + "CostVector", reliable),

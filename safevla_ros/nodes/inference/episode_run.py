@@ -3,6 +3,9 @@
     wait for an observation from after the last step -> infer -> publish the chunk -> send each of
     its steps when it is due -> ...
 
+Of a chunk that the monitor truncates, the steps that it refuses are not sent: the policy plans anew
+instead, in turn as soon as the running step is over, without pauses at once.
+
 A policy of continuous chunks is run without pauses instead: the next chunk is inferred in a second
 thread while the steps of the running one go out, and is joined to it (see policy/stitching.py).
 
@@ -141,6 +144,8 @@ class EpisodeRun:
             self._messages.chunk(inferred, self.steps, self._chunk_id)
             for i, step in enumerate(inferred.steps):
                 self._wait_until_due()
+                if self._refused_from() is not None:
+                    break
                 self._take(step, inferred, len(inferred.steps) - i - 1)
                 self._due_ns = self._inbox.now_ns() + self._step_ns()
                 self._end_at_limit()
@@ -155,6 +160,8 @@ class EpisodeRun:
         with ThreadPoolExecutor(1, thread_name_prefix="inference") as worker:
             while True:
                 event = self._next_event(schedule, pending, seen_ns)
+                if event is None and not len(schedule):
+                    continue  # what was left of the chunk was truncated
                 if event is None:
                     assert current is not None  # a step is due only when there is a chunk
                     step = schedule.take(self._inbox.now_ns())
@@ -189,6 +196,9 @@ class EpisodeRun:
             self._check()
             if pending is not None:
                 return pending.result() if pending.done() else None
+            from_step = self._refused_from()
+            if from_step is not None and len(schedule) > from_step - self.steps:
+                schedule.truncate(max(0, from_step - self.steps))
             if schedule.wants_chunk(self._inbox.now_ns()):
                 return self._fresh_observation(seen_ns + 1, since_s, patient=len(schedule) > 0)
             return None
@@ -238,6 +248,13 @@ class EpisodeRun:
         if self.steps == self._limits.steps:
             self._wait_until_due()
             raise EpisodeOver("UNKNOWN", f"limit of {self.steps} steps")
+
+    def _refused_from(self) -> int | None:
+        """The first step of the running chunk that the monitor refuses. None: none."""
+        truncated = self._inbox.truncated
+        if truncated is None or truncated[:2] != (self.episode_id, self._chunk_id):
+            return None
+        return truncated[2]
 
     def _step_ns(self) -> int:
         return round(self._profile.step_s * NANOSECONDS)

@@ -34,6 +34,8 @@ class Inbox:
     remaining: Mapping[str, float] = field(default_factory=dict)
     verdict: Any = None
     latched: str = ""  # why the monitor holds a latched stop; empty: it holds none
+    truncated: tuple[str, int, int] | None = None
+    """Episode, chunk id and first step that the monitor refuses. None: it refuses none."""
     cancelled: bool = False
     preempted: bool = False  # another goal wants to run
     stopping: bool = False

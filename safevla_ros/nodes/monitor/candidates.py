@@ -1,4 +1,4 @@
-"""Messages of command sources as proposals for the gate."""
+"""Messages of command sources, as proposals and chunks for the gate."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from typing import Any
 
 from safevla_ros.msg import CandidateCommand
 from safevla_ros.robot import messages
+from safevla_ros.robot.action_codec import ActionError, decode_row
 from safevla_ros.robot.messages import MessageError
 from safevla_ros.robot.profile import CommandSource
 from safevla_ros.robot.state import Command
+from safevla_ros.safety.chunks import Chunk
 from safevla_ros.safety.decisions import Proposal
 
 
@@ -52,3 +54,17 @@ def _from_candidate(source: CommandSource, message: CandidateCommand, base_frame
         message.step,
         fault,
     )
+
+
+def read_chunk(message: Any) -> Chunk:
+    """An ActionChunk as the gate looks along it. Raises MessageError."""
+    names, data = list(message.names), list(message.data)
+    if not names or len(data) % len(names):
+        raise MessageError(f"data: expected rows of {len(names)} values, got {len(data)} in all")
+    rows = [data[start : start + len(names)] for start in range(0, len(data), len(names))]
+    try:
+        commands = tuple(decode_row(names, row, message.step_s) for row in rows)
+    except ActionError as error:
+        raise MessageError(str(error)) from error
+    stamp_ns = messages.stamp_ns(message.header.stamp)
+    return Chunk(message.episode_id, message.chunk_id, message.first_step, stamp_ns, commands)

@@ -26,6 +26,7 @@ NO_STEP = frozenset(
         Reason.STALE_COMMAND,
         Reason.OUT_OF_ORDER,
         Reason.OTHER_EPISODE,
+        Reason.STALE_CHUNK,
     }
 )
 MOST_SAMPLES = 3000

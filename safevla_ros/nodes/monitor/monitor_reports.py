@@ -27,6 +27,7 @@ from safevla_ros.nodes.monitor import monitor_messages
 from safevla_ros.nodes.monitor.markers import safety_markers
 from safevla_ros.robot import messages
 from safevla_ros.safety.accounting import StepCosts
+from safevla_ros.safety.chunks import Truncation
 from safevla_ros.safety.decisions import Decision, Reason, Verdict
 from safevla_ros.safety.specification import Specification
 from safevla_ros.safety.world import WorldState
@@ -71,6 +72,7 @@ class MonitorReports:
         self._supervised: tuple[Decision, Reason] | None = None
         self._latch_told = False
         self._intervention: tuple[Reason, str] | None = None
+        self._truncation: Truncation | None = None
         self._charged: set[str] = set()
         self._decisions: Counter[Decision] = Counter()
         self._specifications.publish(
@@ -128,6 +130,19 @@ class MonitorReports:
         self._latch_told = latched
         return before is None or _key(before) != _key(self.verdict)
 
+    def truncated(self, truncation: Truncation | None) -> bool:
+        """Tell that a chunk was truncated, once. Whether that is news, also its end."""
+        is_new, self._truncation = truncation is not self._truncation, truncation
+        if is_new and truncation is not None:
+            self.event(
+                SafetyEvent.INTERVENTION,
+                truncation.detail,
+                step=truncation.from_step,
+                term=truncation.term,
+                cause=Reason.TRUNCATED.word,
+            )
+        return is_new
+
     def step(self, costs: StepCosts) -> None:
         """A closed step, and the violations that began in it."""
         self._vectors.publish(monitor_messages.cost_vector(costs, self._specification))
@@ -155,6 +170,10 @@ class MonitorReports:
         )
         message.episode_id, message.step = self._where_now()
         messages.set_stamp(message.header.stamp, self._node.now_ns())
+        if self._truncation is not None:
+            message.truncated = self._truncation.detail
+            message.truncated_chunk_id = self._truncation.chunk.chunk_id
+            message.truncated_from_step = self._truncation.from_step
         if active and self.verdict is not None:
             message.decision = monitor_messages.decision_constant(self.verdict.decision)
             message.reason, message.detail = self.verdict.reason.word, self.verdict.detail
