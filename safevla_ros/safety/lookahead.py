@@ -4,8 +4,9 @@ motion.py predicts where the robot will be, hazards.py how near that is to what 
 motion is safe when all margins stay at 0 or above. A margin that is below already must only not get
 lower: out of a zone, away from a wall, turning on the spot beside it. That excuses nothing else:
 each point of the scan and each zone has a margin of its own, and each must be safe. Of an unsafe
-command the largest part that is safe is searched, by halving: a part of a motion goes less far on
-the same path.
+command the largest of PARTS that is safe is searched: a part of a motion goes less far on the same
+path. Of a plan of several commands the first one is searched with which, followed by braking, it is
+not safe any more.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ from safevla_ros.safety.terms.separation import Separation
 
 Array = NDArray[np.float64]
 
-HALVINGS = 2
-"""How finely the safe part of a command is searched: 2 gives 0, 25, 50 or 75 %."""
+PARTS = (0.5, 0.75)
+"""Of a command that is not safe as a whole. Less than half of one is not worth it: the robot would
+creep up to what stands in its way."""
 
 _DIP = 1e-3
 """How far a negative margin may dip on the way, while it does not end lower: rounding only."""
@@ -100,12 +102,12 @@ class LookAhead:
                     against, cause = hazard, hazard.cause(lowered)
         if against is None:
             return Forecast(costs=costs)
-        ratio, step = 0.0, 1.0
-        for _ in range(HALVINGS):
-            step *= 0.5
-            part = scaled(command, ratio + step, world.joints)
-            if self.is_safe(world, [(part, rest_s)], now_ns, kept):
-                ratio += step
+        ratio = 0.0
+        for part in PARTS:
+            legs = [(scaled(command, part, world.joints), rest_s)]
+            if not self.is_safe(world, legs, now_ns, kept):
+                break
+            ratio = part
         return Forecast(ratio, against.term, cause, costs)
 
     def first_unsafe(

@@ -189,6 +189,6 @@ def test_a_jump_of_the_clock_forgets_how_long_something_is_held(seen):
     seen.read(obstacles=post(0.26), propose=AHEAD)
     seen.time_s -= 5.0
     for _ in range(2):
-        seen.read(obstacles=post(0.39))
-    part = seen.read(obstacles=post(0.39), propose=AHEAD)[0]
+        seen.read(obstacles=post(0.47))
+    part = seen.read(obstacles=post(0.47), propose=AHEAD)[0]
     assert part.decision is Decision.LIMIT  # and not held for what is to come

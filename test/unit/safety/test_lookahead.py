@@ -213,7 +213,7 @@ def test_turning_an_outstretched_arm_into_a_zone_is_held_back(profile, household
     ("target", "decision"),
     [
         ({"arm": 0.35}, Decision.PASS),
-        ({"arm": 0.45}, Decision.LIMIT),
+        ({"arm": 0.42}, Decision.LIMIT),
         ({"arm": 0.3}, Decision.PASS),
     ],
 )
