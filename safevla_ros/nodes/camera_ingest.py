@@ -56,6 +56,8 @@ IMAGE_TYPES = {
 
 STATUS_S = 0.2
 """A CameraStatus comes at least this often."""
+LOST_AFTER = 2.0
+"""A camera without a frame for so many times `frame_age_max_s` is lost; one that is only slow is not."""
 
 
 class Frame:
@@ -269,7 +271,7 @@ class CameraIngest(GraphNode):
         if not self.active:
             return
         now_ns = self.now_ns()
-        oldest_ns = now_ns - round(self._age_max_s * NANOSECONDS)
+        oldest_ns = now_ns - round(LOST_AFTER * self._age_max_s * NANOSECONDS)
         message = CameraStatus(camera_names=self._names)
         set_stamp(message.header.stamp, now_ns)
         message.frozen = [self._frozen[name] for name in self._names]

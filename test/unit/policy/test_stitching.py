@@ -62,3 +62,16 @@ def test_small_delays_do_not_add_up_and_a_long_one_starts_a_new_grid():
     assert steps.due_ns == 1300
     steps.take(1390)
     assert steps.due_ns == pytest.approx(1490)
+
+
+def test_a_truncated_chunk_gives_what_is_left_of_it_and_another_is_wanted_at_once():
+    steps = schedule()
+    steps.join("abcdef", 1000, 1000)
+    steps.take(1000)
+    assert not steps.wants_chunk(1000)
+    steps.truncate(2)
+    assert steps.wants_chunk(1000)
+    assert [steps.take(1100), steps.take(1200)] == ["b", "c"]
+    assert len(steps) == 0
+    steps.join("ABCDEF", observed_ns=1300, now_ns=1300)
+    assert not steps.wants_chunk(1300)
