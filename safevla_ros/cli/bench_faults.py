@@ -148,7 +148,7 @@ def _plans_from(ago_s: float) -> Callable[[Driver], None]:
 
 
 def _plans_into_a_wall(driver: Driver) -> None:
-    driver.changed["obstacles"] = np.array([[1.0, 0.0, 0.2]])
+    driver.changed["obstacles"] = np.array([[0.5, 0.0, 0.2]])
     _plans_from(0.0)(driver)
 
 
@@ -201,7 +201,7 @@ def faults(
         return
     for name, fault in report["faults"].items():
         print(
-            f"{name:<18} {fault['reason']:<16} worst {1e3 * fault['worst_s']:>5.0f} ms, right reason "
+            f"{name:<24} {fault['reason']:<16} worst {1e3 * fault['worst_s']:>5.0f} ms, right reason "
             f"{fault['right_reason']} of {times}"
         )
 
