@@ -17,7 +17,7 @@ from robot import write_profile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
 from simulated import Diagnostics
 
-from safevla_ros.msg import Observation, SceneObject, SceneObjects
+from safevla_ros.msg import CameraStatus, Observation, SceneObject, SceneObjects
 from safevla_ros.nodes import topics
 from safevla_ros.robot.messages import set_stamp, stamp_ns
 
@@ -191,6 +191,28 @@ def test_a_camera_that_repeats_its_pixels_is_flagged_until_it_lives_again(camera
     level, message, _ = cameras.diagnostics.wait(lambda m, v: "frozen" in m, "a report")
     assert (level, message) == (DiagnosticStatus.ERROR, "frozen camera: manipulation")
     assert list(cameras.observe(start + 700 * MS).frozen) == [False, False]
+
+
+def test_the_status_says_which_cameras_are_lost_or_frozen(cameras):
+    statuses = cameras.graph.collect(CameraStatus, topics.CAMERA_STATUS)
+    cameras.start(frame_age_max_s=0.5, frozen_repeats=2)
+
+    def wait(frozen, lost):
+        return statuses.wait(
+            lambda message: (list(message.frozen), list(message.lost)) == (frozen, lost),
+            what=f"frozen {frozen}, lost {lost}",
+            since=max(0, statuses.mark() - 1),
+        )
+
+    assert list(wait([False, False], [True, True]).camera_names) == ["navigation", "manipulation"]
+    still = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    for _ in range(3):
+        cameras.pair(time.time_ns(), manipulation=still)
+        time.sleep(0.05)
+    wait([False, True], [False, False])
+    wait([False, True], [True, True])  # neither gives any more
+    cameras.pair(time.time_ns())
+    wait([False, False], [False, False])
 
 
 def test_there_is_no_observation_without_the_body_at_the_time_of_the_frames(cameras):
