@@ -32,6 +32,8 @@ import tiny_policy
 
 SIZE = tiny_policy.SIZE
 CAMERAS = ("navigation", "manipulation")
+STANDS = 40
+"""Final commands in a row that move nothing: longer than a policy's pause between two steps."""
 
 
 class Cameras:
@@ -105,17 +107,20 @@ class Around:
         self.robot.wait_moving(since=self.robot.final.mark())
 
     def wait_stand(self, reason: str):
-        """A status with this reason, and a robot that stands and goes on standing."""
+        """A status with this reason, and a robot that stands."""
         status = self.robot.statuses.wait(
             lambda status: status.reason == reason,
             what=reason,
             since=max(0, self.robot.statuses.mark() - 1),
         )
-        final = self.robot.final
-        final.wait(lambda twist: not moves(twist), what="a stand", since=final.mark())
-        since = final.mark()
-        final.wait_entry(what="more of it", since=since + 25)
-        assert not any(moves(twist) for twist in final.messages[since:])
+        since = self.robot.final.mark()
+
+        def stands() -> bool:
+            """Of late, and not only between two commands."""
+            last = self.robot.final.messages[since:][-STANDS:]
+            return len(last) == STANDS and not any(moves(twist) for twist in last)
+
+        self.graph.wait_for(stands, f"a robot that stands for {reason}")
         return status
 
 
@@ -137,7 +142,9 @@ class TestAround:
         around.recorder.send(number)
         statuses.wait(what="statuses", since=since + 10)
         around.wait_driving()
-        assert {status.reason for status in statuses.messages[since:]} == {"accepted"}
+        # A command may be over before a busy machine has the next one ready.
+        reasons = {status.reason for status in statuses.messages[since:]}
+        assert reasons <= {"accepted", "expired"}
 
     def test_frozen_cameras_stand_the_robot_until_they_live_again(self, around):
         around.drive()
