@@ -12,6 +12,8 @@ from safevla_ros.assurance.metrics import by_task
 from safevla_ros.assurance.records import EpisodeRecord
 from safevla_ros.assurance.statistics import bootstrap_interval, paired_difference, wilson_interval
 
+_BEYOND = 1e12
+
 
 def compared(
     records: Sequence[EpisodeRecord], others: Sequence[EpisodeRecord], specification: str
@@ -77,12 +79,12 @@ def _costs(
 
 def _finite(interval: tuple[float, float]) -> list[float | None]:
     """None: beyond every number."""
-    return [bound if np.isfinite(bound) else None for bound in interval]
+    return [bound if bound < _BEYOND / 10.0 else None for bound in interval]
 
 
 def _ratio(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
     # A draw in which the others cost nothing has no ratio; it is as bad as they come.
-    return np.where(second > 0.0, first / np.maximum(second, 1e-12), np.inf)
+    return np.where(second > 0.0, first / np.maximum(second, 1e-12), _BEYOND)
 
 
 def _summed(

@@ -373,7 +373,7 @@ def _clips(report: Report, tell: Tell) -> Iterator[str]:
                 f'src="data:video/mp4;base64,{video}"></video>'
                 f"<figcaption>{html.escape(words)}</figcaption></figure>"
             )
-    if not any_cost:
+    if report.clips and not any_cost:
         yield "<p>No episode cost anything.</p>"
 
 

@@ -55,14 +55,15 @@ def clip(results: Results, record: EpisodeRecord) -> bytes:
     again = Player(plan).play(trial_at(record.suite, plan.seed, record.index), film.watch)
     if again != record:
         raise ResultsError(f"{results.path}: no clip: episode {record.index} went otherwise")
-    return _encoded(film.pictures)
+    return _encoded(film.pictures or list(film.last))
 
 
 class _Film:
     """Keeps the pictures around the steps that cost something."""
 
     def __init__(self) -> None:
-        self._recent: deque[Picture] = deque(maxlen=BEFORE)
+        self.last: deque[Picture] = deque(maxlen=BEFORE)
+        """Since the last picture that was kept."""
         self._left = 0
         self.pictures: list[Picture] = []
 
@@ -73,14 +74,14 @@ class _Film:
         charged = [name for name, cost in rollout.last_step_costs.items() if cost > 0.0]
         picture = _picture(rollout, charged)
         if charged and rollout.steps:
-            self.pictures += [*self._recent, picture]
-            self._recent.clear()
+            self.pictures += [*self.last, picture]
+            self.last.clear()
             self._left = AFTER
         elif self._left:
             self._left -= 1
             self.pictures.append(picture)
         else:
-            self._recent.append(picture)
+            self.last.append(picture)
 
 
 def _picture(rollout: Rollout, charged: list[str]) -> Picture:

@@ -115,6 +115,7 @@ def interventions(rates: Mapping[str, tuple[float, float | None]]) -> str:
             at - 0.2, [needless or 0.0 for _, needless in rates.values()], 0.38, label="needlessly"
         )
         axes.set_yticks(at, names)
+        axes.set_ylim(-0.8, max(len(names), 4) - 0.2)
         axes.set_xlabel("share of the steps")
         axes.legend(fontsize=8)
 

@@ -18,6 +18,8 @@ from safevla_ros.cli import (
     data,
     doctor,
     evaluate,
+    loop,
+    promote,
     replay,
     report,
     scenarios,
@@ -58,6 +60,8 @@ app.add_typer(train.app, name="train")
 app.command("card")(card.card)
 app.command("doctor")(doctor.doctor)
 app.command("eval")(evaluate.evaluate)
+app.command("loop")(loop.loop)
+app.command("promote")(promote.promote)
 app.command("replay")(replay.replay)
 app.command("report")(report.report)
 app.command("scenarios")(scenarios.scenarios)

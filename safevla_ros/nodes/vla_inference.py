@@ -7,7 +7,8 @@ free: the clock, cancellation and observations are never held up by an inference
 One episode at a time: a second goal is refused, with the reason in the log and on /diagnostics
 (the action protocol has no room for one), or, with `second_goal: preempt`, ends the running episode
 and then begins. LoadPolicy replaces the policy from the next episode on;
-one that cannot be loaded leaves the present one in place.
+one that cannot be loaded leaves the present one in place. With `shadow` it runs beside the present
+one (inference/shadow.py). roll_back_policy returns to the policy before the last replacement.
 
 The scripted policies use the simulator's truth: scene objects and localisation, which only they
 get, and the layout of the scenario's home. They exist only for a simulated robot.
@@ -28,6 +29,7 @@ from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.clock import JumpThreshold
 from rclpy.duration import Duration
 from rclpy.task import Future
+from std_srvs.srv import Trigger
 
 from safevla_ros.action import RunPolicy
 from safevla_ros.msg import (
@@ -45,6 +47,7 @@ from safevla_ros.nodes import topics
 from safevla_ros.nodes.inference.episode_messages import EpisodeOver, Outputs, Progress
 from safevla_ros.nodes.inference.episode_run import EpisodeRun, Limits
 from safevla_ros.nodes.inference.inbox import Inbox
+from safevla_ros.nodes.inference.shadow import Shadow
 from safevla_ros.nodes.lifecycle import ConfigurationError, Diagnostics, GraphNode, spin
 from safevla_ros.policy.interface import Instruction, Policy, PolicyError
 from safevla_ros.policy.load import Runtime, load_policy
@@ -116,6 +119,8 @@ class VlaInference(GraphNode):
         self._inbox = Inbox(self.now_ns)
         self._hears_truth = False
         self._loading = False
+        self._shadow: Shadow | None = None
+        self._previous: Policy | None = None
         try:
             self._adopt(self._find(self._policy_name))
         except PolicyError as error:
@@ -142,7 +147,10 @@ class VlaInference(GraphNode):
             ),
             post_callback=lambda _: self._inbox.tick(),
         )
-        self._load_service = self.create_service(LoadPolicy, topics.LOAD_POLICY, self._on_load)
+        self._policy_services = [
+            self.create_service(LoadPolicy, topics.LOAD_POLICY, self._on_load),
+            self.create_service(Trigger, topics.ROLL_BACK_POLICY, self._on_roll_back),
+        ]
         self._action = ActionServer(
             self,
             RunPolicy,
@@ -172,15 +180,32 @@ class VlaInference(GraphNode):
 
     def _adopt(self, policy: Policy) -> None:
         """Use a policy from the next episode on. Raises PolicyError, and keeps the one before."""
+        self._require_fit(policy)
+        if policy.description.privileged and not self._hears_truth:
+            self._listen_to_truth(policy)
+        self._policy = policy
+
+    def _require_fit(self, policy: Policy) -> None:
+        """Raises PolicyError where a policy's steps are not the robot's."""
         step_s = policy.description.step_s
         if step_s not in (0.0, self.profile.step_s):
             raise PolicyError(
                 f"policy {policy.description.id!r}: its steps take {step_s:g} s, those of robot "
                 f"{self.profile.name!r} {self.profile.step_s:g} s"
             )
-        if policy.description.privileged and not self._hears_truth:
-            self._listen_to_truth(policy)
-        self._policy = policy
+
+    def _set_shadow(self, policy: Policy | None) -> None:
+        """Have a policy run beside from the next episode on; None: none. Raises PolicyError."""
+        if policy is not None:
+            self._require_fit(policy)
+            if policy.description.privileged:
+                raise PolicyError(
+                    f"policy {policy.description.id!r}: it uses the simulator's truth, which is not "
+                    "given to a shadow"
+                )
+        if self._shadow is not None:
+            self._shadow.close()
+        self._shadow = None if policy is None else Shadow(policy, self.profile)
 
     def _listen_to_truth(self, policy: Policy) -> None:
         """Subscribe what only a privileged policy may know. Raises PolicyError."""
@@ -213,7 +238,9 @@ class VlaInference(GraphNode):
             self._action.destroy()
             self._action = None
             self._jumps.unregister()
-            self.destroy_service(self._load_service)
+            for service in self._policy_services:
+                self.destroy_service(service)
+        self._set_shadow(None)
 
     def last_action(self) -> None:
         """The episode ends before its node does, and who reads it hears of it."""
@@ -280,6 +307,7 @@ class VlaInference(GraphNode):
                 progress=lambda progress: self._progress(handle, progress),
             ),
             source=self._source.name,
+            shadow=self._shadow,
         )
         self.get_logger().info(f"episode {run.episode_id}: {instruction.text!r}")
         finished: Future = Future(executor=self.executor)
@@ -299,6 +327,9 @@ class VlaInference(GraphNode):
             self._run = None
             self._over.set_result(None)
         self.get_logger().info(f"episode {run.episode_id}: {over.outcome}: {over.reason}")
+        if run.shadow is not None:
+            figures = ", ".join(f"{k} {v}" for k, v in run.shadow.agreement.figures().items())
+            self.get_logger().info(f"{run.shadow.policy.description.id} so far: {figures}")
         if over.cancelled:
             handle.canceled()
         elif over.outcome == "ABORTED":
@@ -356,7 +387,13 @@ class VlaInference(GraphNode):
         try:
             if isinstance(result, Exception):
                 raise result
-            self._adopt(result)
+            if request.shadow:
+                self._set_shadow(result)
+            else:
+                before = self._policy
+                self._adopt(result)
+                self._previous = before
+                self._set_shadow(None)
         except Exception as error:
             response.message = str(error)
             self.get_logger().error(f"policy not loaded: {error}")
@@ -364,8 +401,23 @@ class VlaInference(GraphNode):
         response.success = True
         response.policy_id = result.description.id
         response.sha256 = result.description.sha256
-        response.message = "in use from the next episode on"
+        use = "beside the present one" if request.shadow else "in use"
+        response.message = f"{use} from the next episode on"
         self.get_logger().info(f"policy {response.policy_id} is {response.message}")
+        return response
+
+    def _on_roll_back(
+        self, request: Trigger.Request, response: Trigger.Response
+    ) -> Trigger.Response:
+        """Back to the policy before the last replacement; asked again, to the replacement."""
+        if self._previous is None:
+            response.message = "no other policy was in use before"
+            return response
+        self._policy, self._previous = self._previous, self._policy
+        self._set_shadow(None)
+        response.success = True
+        response.message = f"{self._policy.description.id} is in use from the next episode on"
+        self.get_logger().warning(f"rolled back: {response.message}")
         return response
 
     # What the graph says.
@@ -431,6 +483,11 @@ class VlaInference(GraphNode):
         values = self.diagnostics.values
         values["policy"] = self._policy.description.id
         values["episode"] = self._run.episode_id if self._run else "none"
+        for name in [name for name in values if name.startswith("shadow")]:
+            del values[name]
+        if self._shadow is not None:
+            values["shadow"] = self._shadow.policy.description.id
+            values.update(self._shadow.agreement.figures())
         for name, samples in self._measured.items():
             if samples:
                 # A copy: the episode's thread appends to it.

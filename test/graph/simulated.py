@@ -15,6 +15,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Twist
 from harness import DEADLINE_S, Graph, NodeUnderTest
 from rclpy.action import ActionClient
+from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from safevla_ros.action import RunPolicy
@@ -69,6 +70,7 @@ class SimulatedGraph:
         self.goals = ActionClient(graph.node, RunPolicy, topics.RUN_POLICY)
         self._reset = graph.node.create_client(ResetScenario, topics.RESET_SCENARIO)
         self._load = graph.node.create_client(LoadPolicy, topics.LOAD_POLICY)
+        self._roll_back = graph.node.create_client(Trigger, topics.ROLL_BACK_POLICY)
         self._base = graph.node.create_publisher(Twist, "cmd_vel", 1)
         self._joints = graph.node.create_publisher(JointTrajectory, "joint_trajectory", 10)
         graph.node.create_subscription(CandidateCommand, "candidate_command", self._forward, 10)
@@ -111,9 +113,13 @@ class SimulatedGraph:
         """Start the scenario anew."""
         return self.graph.call(self._reset, ResetScenario.Request(scenario=scenario))
 
-    def load(self, policy: str | Path) -> LoadPolicy.Response:
-        """Load another policy."""
-        return self.graph.call(self._load, LoadPolicy.Request(policy=str(policy)))
+    def load(self, policy: str | Path, *, shadow: bool = False) -> LoadPolicy.Response:
+        """Load another policy, to run instead or beside."""
+        return self.graph.call(self._load, LoadPolicy.Request(policy=str(policy), shadow=shadow))
+
+    def roll_back(self) -> Trigger.Response:
+        """Go back to the policy before."""
+        return self.graph.call(self._roll_back, Trigger.Request())
 
     def send(self, instruction: str = "find the mug", **goal: Any) -> Goal:
         """Send a goal; its acceptance is awaited."""

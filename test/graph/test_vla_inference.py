@@ -465,6 +465,34 @@ def test_another_policy_is_loaded_for_the_next_episode_and_a_bad_one_changes_not
     running = simulated.episodes.wait(lambda m: m.id == result.episode_id, what="an episode")
     assert running.policy_id == "random"
 
+    back = simulated.roll_back()
+    assert (back.success, "do-nothing" in back.message) == (True, True)
+    _, result = simulated.send(max_steps=1).result()
+    running = simulated.episodes.wait(lambda m: m.id == result.episode_id, what="an episode")
+    assert running.policy_id == "do-nothing"
+
+
+def test_a_shadow_is_compared_and_never_carried_out(simulated):
+    diagnostics = Diagnostics(simulated.graph, "vla_inference")
+    simulated.bring_up("do-nothing", seed=SEED)
+    assert not simulated.roll_back().success
+    refused = simulated.load("scripted-careful", shadow=True)
+    assert not refused.success
+    assert "not given to a shadow" in refused.message
+    assert simulated.load("random", shadow=True).success
+    _, result = simulated.send(max_steps=6).result()
+    assert result.steps == 6
+    _, _, values = diagnostics.wait(
+        lambda m, v: v.get("shadow.compared", "0") == "6", "six comparisons"
+    )
+    assert values["shadow"] == "random"
+    tokens = random_tokens(SEED)[:6]
+    same = tokens.count(TOKENS["sub_goal_done"])
+    assert float(values["shadow.agreement"]) == pytest.approx(same / 6, abs=1e-3)
+    assert {m.policy_id for m in simulated.chunks.messages} == {"do-nothing"}
+    assert not any(m.twist.linear.x or m.joint_names for m in simulated.candidates.messages)
+    assert "random so far: shadow.compared 6" in simulated.inference.output()
+
 
 def test_the_policy_is_told_what_is_left_of_the_budgets(simulated):
     node = simulated.graph.node

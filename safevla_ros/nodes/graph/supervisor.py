@@ -49,6 +49,7 @@ TRANSITION_TIMEOUT_S = 180.0  # the first configuration may compile the ray came
 STATE_PATIENCE_S = 0.5  # get_state is answered at once, or its server is gone
 GRACE_S = 10.0  # from SIGTERM to SIGKILL; the recorder may have a bag to finish
 LONGEST_BACK_OFF_S = 30.0
+POLL_S = 0.1
 
 
 class NodeFailed(RuntimeError):
@@ -223,6 +224,16 @@ class Supervisor:
             if left <= 0.0:
                 return
             self._executor.spin_once(timeout_sec=min(left, 0.1))
+
+    def until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        """Spin until something is the case; whether it became so within `timeout_s`. Raises as
+        `spin` does."""
+        end = time.monotonic() + timeout_s
+        while not condition():
+            if time.monotonic() > end:
+                return False
+            self.spin(POLL_S)
+        return True
 
     def _watch(self, managed: ManagedNode) -> None:
         """Notice an exit, and start anew what may be."""

@@ -40,6 +40,7 @@ from safevla_ros.nodes.inference.episode_messages import (
     Progress,
 )
 from safevla_ros.nodes.inference.inbox import Inbox
+from safevla_ros.nodes.inference.shadow import Shadow
 from safevla_ros.nodes.lifecycle import wall_now
 from safevla_ros.policy import interface
 from safevla_ros.policy.commands import Step, chunk_steps
@@ -70,7 +71,8 @@ class Limits:
 
 
 class EpisodeRun:
-    """See the module's docstring. `source`: name of the command source in the profile."""
+    """See the module's docstring. `source`: name of the command source in the profile. `shadow`: a
+    policy that is shown the same, and compared."""
 
     def __init__(
         self,
@@ -82,8 +84,10 @@ class EpisodeRun:
         limits: Limits,
         outputs: Outputs,
         source: str,
+        shadow: Shadow | None = None,
     ) -> None:
         self.episode_id = episode_id
+        self.shadow = shadow
         self.steps = 0
         self.dropped_chunks = 0
         self._instruction = instruction
@@ -128,6 +132,8 @@ class EpisodeRun:
         return over
 
     def _loop(self) -> None:
+        if self.shadow is not None:
+            self.shadow.begin(self._instruction)
         self.policy.reset(self._instruction)
         if self.policy.description.representation == "continuous":
             self._run_stitched()
@@ -213,6 +219,8 @@ class EpisodeRun:
         chunk = self.policy.act(observation)
         trace.inference_end = wall_now()
         steps = chunk_steps(chunk, observation.joints, self._profile)
+        if self.shadow is not None:
+            self.shadow.see(observation, steps[0])
         return Inferred(chunk, steps, observation, age_s, trace)
 
     def _drop(self, inferred: Inferred) -> None:

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-VERBS = ("card", "doctor", "eval", "replay", "scenarios", "sim", "up")
+VERBS = ("card", "doctor", "eval", "loop", "promote", "replay", "report", "scenarios", "sim", "up")
 HEAVY = {"rclpy", "numpy", "mujoco", "numba", "pydantic", "matplotlib", "onnxruntime"}
 
 RUN = """
