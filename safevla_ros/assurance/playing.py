@@ -92,6 +92,8 @@ def make_plan(plan: Plan) -> Plan:
         return dataclasses.replace(plan, hashes=hashes)
     folder = policy_folder(plan.policy)
     description = load_policy(str(folder), load_profile("sim").roles).description
+    if description.representation != "token":
+        raise PlanError(f"{folder}: representation: expected token")
     if description.image_height != description.image_width:
         raise PlanError(f"{folder}: expected square images")
     return dataclasses.replace(

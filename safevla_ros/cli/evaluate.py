@@ -78,16 +78,17 @@ def evaluate(
 
     from safevla_ros.assurance.playing import Plan
     from safevla_ros.assurance.records import ResultsError, read_results
+    from safevla_ros.policy.interface import PolicyError
 
     console = Console(stderr=as_json)
     plan = planned(
         Plan(
             policy,
-            tuple(suite or ["tasks"]),
+            tuple(dict.fromkeys(suite or ["tasks"])),
             episodes,
             seed,
             physics,  # type: ignore[arg-type]
-            tuple(specification or ["household"]),
+            tuple(dict.fromkeys(specification or ["household"])),
             gate,  # type: ignore[arg-type]
             gate_specification,
             ablate,  # type: ignore[arg-type]
@@ -98,7 +99,10 @@ def evaluate(
     except ResultsError as error:
         raise Failure(ExitCode.BAD_INPUT, str(error)) from error
     folder = results or default_folder(plan)
-    found = described(plan, play(plan, folder, workers, console), compared_to)
+    try:
+        found = described(plan, play(plan, folder, workers, console), compared_to)
+    except PolicyError as error:
+        raise Failure(ExitCode.FAILED, str(error)) from error
     if as_json:
         print(json.dumps(found, indent=2))
     else:
@@ -122,7 +126,8 @@ def planned(plan: Plan) -> Plan:
 def play(
     plan: Plan, folder: Path, workers: int, console: Console
 ) -> dict[str, list[EpisodeRecord]]:
-    """The plan's records by suite, with a bar while they come. Raises Failure."""
+    """The plan's records by suite, with a bar while they come. Raises Failure, and PolicyError where
+    the policy fails while it plays."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     from safevla_ros.assurance.evaluation import EvaluationError
@@ -197,8 +202,8 @@ def _print(console: Console, found: dict[str, Any]) -> None:
             f"gate {found['gate']}: changed {_percent(entry['intervention_rate'])} of the steps; "
             f"in homes without hazards needlessly {_percent(entry['false_intervention_rate'])}"
         )
-    if found.get("compared"):
-        entry = found["compared"]
+    entry = found.get("compared")
+    if entry and "pairs" in entry:
         difference, ratio = entry["success_difference"], entry["cost_ratio"]
         console.print(
             f"against the reference, {entry['pairs']} pairs: success "

@@ -68,7 +68,7 @@ def promote(
     """
     from rich.console import Console
 
-    from safevla_ros.assurance.playing import Plan
+    from safevla_ros.assurance.playing import Plan, PlanError
     from safevla_ros.assurance.records import ResultsError
     from safevla_ros.assurance.release import SUITES, Rules, decide, refused
     from safevla_ros.policy.interface import PolicyError
@@ -100,7 +100,7 @@ def promote(
     try:
         mine = _played(plan(candidate), results, workers, console, may_be_bad=True)
         decision = decide(mine, other, rules, specification)
-    except PolicyError as error:
+    except (PlanError, PolicyError) as error:
         decision = refused(candidate, other.name, "checkpoint", f"it cannot be run: {error}")
     except ResultsError as error:
         raise Failure(ExitCode.BAD_INPUT, str(error)) from error
@@ -140,8 +140,8 @@ def _played(
     *,
     may_be_bad: bool = False,
 ) -> Results:
-    """An evaluation, played as far as it is not. A candidate `may_be_bad`: its PolicyError is then
-    the caller's. Raises Failure."""
+    """An evaluation, played as far as it is not. A candidate `may_be_bad`: PlanError and PolicyError
+    are then the caller's. Raises Failure."""
     from safevla_ros.assurance.playing import make_plan
     from safevla_ros.assurance.records import Results
     from safevla_ros.cli.evaluate import default_folder, planned, play
