@@ -22,6 +22,7 @@ RUN_POLICY = "run_policy"
 RECORD_EPISODE = "record_episode"
 RESET_STOP = "reset_stop"
 LOAD_POLICY = "load_policy"
+SHADOW_POLICY = "shadow_policy"
 ROLL_BACK_POLICY = "roll_back_policy"
 RESET_SCENARIO = "reset_scenario"
 

@@ -7,8 +7,9 @@ free: the clock, cancellation and observations are never held up by an inference
 One episode at a time: a second goal is refused, with the reason in the log and on /diagnostics
 (the action protocol has no room for one), or, with `second_goal: preempt`, ends the running episode
 and then begins. LoadPolicy replaces the policy from the next episode on;
-one that cannot be loaded leaves the present one in place. With `shadow` it runs beside the present
-one (inference/shadow.py). roll_back_policy returns to the policy before the last replacement.
+one that cannot be loaded leaves the present one in place. Called on shadow_policy it loads one that
+runs beside the present one and is only compared (inference/shadow.py); an empty name ends that.
+roll_back_policy returns to the policy before the last replacement.
 
 The scripted policies use the simulator's truth: scene objects and localisation, which only they
 get, and the layout of the scenario's home. They exist only for a simulated robot.
@@ -149,6 +150,7 @@ class VlaInference(GraphNode):
         )
         self._policy_services = [
             self.create_service(LoadPolicy, topics.LOAD_POLICY, self._on_load),
+            self.create_service(LoadPolicy, topics.SHADOW_POLICY, self._on_shadow),
             self.create_service(Trigger, topics.ROLL_BACK_POLICY, self._on_roll_back),
         ]
         self._action = ActionServer(
@@ -368,7 +370,35 @@ class VlaInference(GraphNode):
     async def _on_load(
         self, request: LoadPolicy.Request, response: LoadPolicy.Response
     ) -> LoadPolicy.Response:
-        """Load off the executor: a running episode must not wait for it."""
+        """Use another policy from the next episode on."""
+
+        def use(policy: Policy) -> None:
+            before = self._policy
+            self._adopt(policy)
+            self._previous = before
+            self._set_shadow(None)
+
+        return await self._load(request.policy, use, "in use", response)
+
+    async def _on_shadow(
+        self, request: LoadPolicy.Request, response: LoadPolicy.Response
+    ) -> LoadPolicy.Response:
+        """Run a policy beside the present one from the next episode on."""
+        if not request.policy:
+            self._set_shadow(None)
+            response.success, response.message = True, "none runs beside the present one"
+            return response
+        return await self._load(request.policy, self._set_shadow, "compared", response)
+
+    async def _load(
+        self,
+        name: str,
+        use: Callable[[Policy], None],
+        words: str,
+        response: LoadPolicy.Response,
+    ) -> LoadPolicy.Response:
+        """Load off the executor: a running episode must not wait for it. `use` may refuse it with a
+        PolicyError."""
         if self._loading:
             response.message = "another policy is being loaded"
             return response
@@ -377,7 +407,7 @@ class VlaInference(GraphNode):
 
         def load() -> None:
             try:
-                loaded.set_result(self._find(request.policy))
+                loaded.set_result(self._find(name))
             except Exception as error:  # a file may fail in any way; the caller is told
                 loaded.set_result(error)
 
@@ -387,13 +417,7 @@ class VlaInference(GraphNode):
         try:
             if isinstance(result, Exception):
                 raise result
-            if request.shadow:
-                self._set_shadow(result)
-            else:
-                before = self._policy
-                self._adopt(result)
-                self._previous = before
-                self._set_shadow(None)
+            use(result)
         except Exception as error:
             response.message = str(error)
             self.get_logger().error(f"policy not loaded: {error}")
@@ -401,8 +425,7 @@ class VlaInference(GraphNode):
         response.success = True
         response.policy_id = result.description.id
         response.sha256 = result.description.sha256
-        use = "beside the present one" if request.shadow else "in use"
-        response.message = f"{use} from the next episode on"
+        response.message = f"{words} from the next episode on"
         self.get_logger().info(f"policy {response.policy_id} is {response.message}")
         return response
 

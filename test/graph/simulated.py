@@ -70,6 +70,7 @@ class SimulatedGraph:
         self.goals = ActionClient(graph.node, RunPolicy, topics.RUN_POLICY)
         self._reset = graph.node.create_client(ResetScenario, topics.RESET_SCENARIO)
         self._load = graph.node.create_client(LoadPolicy, topics.LOAD_POLICY)
+        self._shadow = graph.node.create_client(LoadPolicy, topics.SHADOW_POLICY)
         self._roll_back = graph.node.create_client(Trigger, topics.ROLL_BACK_POLICY)
         self._base = graph.node.create_publisher(Twist, "cmd_vel", 1)
         self._joints = graph.node.create_publisher(JointTrajectory, "joint_trajectory", 10)
@@ -113,9 +114,13 @@ class SimulatedGraph:
         """Start the scenario anew."""
         return self.graph.call(self._reset, ResetScenario.Request(scenario=scenario))
 
-    def load(self, policy: str | Path, *, shadow: bool = False) -> LoadPolicy.Response:
-        """Load another policy, to run instead or beside."""
-        return self.graph.call(self._load, LoadPolicy.Request(policy=str(policy), shadow=shadow))
+    def load(self, policy: str | Path) -> LoadPolicy.Response:
+        """Load another policy."""
+        return self.graph.call(self._load, LoadPolicy.Request(policy=str(policy)))
+
+    def shadow(self, policy: str) -> LoadPolicy.Response:
+        """Load a policy that runs beside."""
+        return self.graph.call(self._shadow, LoadPolicy.Request(policy=policy))
 
     def roll_back(self) -> Trigger.Response:
         """Go back to the policy before."""

@@ -476,10 +476,10 @@ def test_a_shadow_is_compared_and_never_carried_out(simulated):
     diagnostics = Diagnostics(simulated.graph, "vla_inference")
     simulated.bring_up("do-nothing", seed=SEED)
     assert not simulated.roll_back().success
-    refused = simulated.load("scripted-careful", shadow=True)
+    refused = simulated.shadow("scripted-careful")
     assert not refused.success
     assert "not given to a shadow" in refused.message
-    assert simulated.load("random", shadow=True).success
+    assert simulated.shadow("random").success
     _, result = simulated.send(max_steps=6).result()
     assert result.steps == 6
     _, _, values = diagnostics.wait(
