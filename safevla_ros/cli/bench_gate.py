@@ -50,7 +50,7 @@ def gate(
     rounds: Annotated[int, typer.Option(min=10, help="Candidates to time, per case.")] = 500,
     dds: Annotated[
         int, typer.Option(min=0, help="Candidates to send over DDS, per case and way; 0: none.")
-    ] = 200,
+    ] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of what stands around.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -58,7 +58,7 @@ def gate(
     time, the cases taking turns. The baseline is what a bare relay does: it checks and copies. Then
     time commands over DDS, through the real cost monitor and through a bare relay node in turns.
 
-    Example: safevla bench gate --json
+    Example: safevla bench gate --dds 200 --json
     """
     if dds:
         require_ros()
