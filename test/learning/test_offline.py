@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from toy_bags import RISKY, SAFE, write_bags
+from toy_bags import GREY, RISKY, SAFE, write_bags
 from typer.testing import CliRunner
 from vla_examples import BudgetTerm, batch, model, observation
 
@@ -46,14 +46,14 @@ def quick(base, **changes):
     told = {
         "policy": base,
         "budgets": {"collision": BUDGET},
-        "updates": 100,
+        "updates": 200,
         "rounds": 1,
         "streams": 8,
         "window": 2,
-        "learning_rate": 1e-2,
+        "learning_rate": 3e-3,
         "critic_updates": 30,
         "estimate_updates": 60,
-        "budget_vectors": 4,
+        "budget_vectors": 12,
         "steps_ahead": 1,
     }
     return OfflineSettings(**(told | changes))
@@ -65,7 +65,7 @@ def chance_of_risk(policy, remaining):
     inputs = batch(learner.model, 1, 1)
     for key in inputs:
         if key.startswith("image"):
-            inputs[key][:] = 100
+            inputs[key][:] = GREY
     inputs["proprioception"][:] = 0.0
     inputs["previous_token"][:] = 20
     if learner.terms:
@@ -94,6 +94,11 @@ def test_weighted_cloning_keeps_the_budget_that_plain_cloning_breaks(
     assert steps * chance_of_risk(result.policy, BUDGET) < BUDGET
     assert result.prices["collision"] > 0.0
     assert plain.prices["collision"] == 0.0
+
+
+def test_the_budget_is_chosen_when_the_policy_acts(weighted):
+    _, result = weighted
+    assert chance_of_risk(result.policy, 0.3) + 0.02 < chance_of_risk(result.policy, 2.0)
 
 
 def test_the_policy_is_one_that_a_robot_loads(weighted):
@@ -135,13 +140,13 @@ def test_an_interrupted_run_goes_on(bags, base, tmp_path):
         tmp_path,
         lambda line: done.append(line["done"]) if line["stage"] == "round-0" else None,
     )
-    assert done == [50, 75, 100]
+    assert done == list(range(50, 201, 25))
 
 
 def test_a_run_refuses_other_settings_and_other_bags(weighted, bags, base, tmp_path):
     folder, _ = weighted
     with pytest.raises(OfflineError, match="other settings"):
-        fit_offline(quick(base, updates=101), bags, folder)
+        fit_offline(quick(base, updates=201), bags, folder)
     with pytest.raises(OfflineError, match="other bags"):
         fit_offline(quick(base), write_bags(tmp_path, 20), folder)
 

@@ -9,7 +9,7 @@ from safevla_ros.bags.episode_writer import EpisodeInfo, EpisodeWriter, WrittenS
 from safevla_ros.robot.state import BaseVelocity, Command, Joint
 from safevla_ros.safety.accounting import Status, TermCost
 
-RISKY, SAFE = 0, 5
+RISKY, SAFE, GREY = 0, 5, 127
 STEP_NS = 500_000_000
 
 
@@ -18,7 +18,7 @@ def write_bags(folder, episodes, *, risky=0.5, steps=2, size=48, success=1.0, se
     the gate holds the risky ones back, foresees their cost, and nothing is charged. The behaviour's
     log-probabilities are in the bags."""
     rng = np.random.default_rng(seed)
-    image = np.full((size, size, 3), 100, np.uint8)
+    image = np.full((size, size, 3), GREY, np.uint8)
     joints = {getattr(ROLES, role): Joint(0.2) for role in ("lift", "arm", "wrist", "gripper")}
     for number in range(episodes):
         name = f"e{number:03}"

@@ -48,9 +48,9 @@ def ratios(log_ratio: Floats, last: NDArray[np.bool_]) -> Floats:
 
 def per_decision(ratio: Floats, values: Floats, last: NDArray[np.bool_]) -> Floats:
     """(E,) each episode's sum of `values` (N,) weighted with `ratio` (N,)."""
-    ends = np.flatnonzero(last)
-    sums = np.cumsum(ratio * values)[ends]
-    return np.diff(sums, prepend=0.0)
+    first = np.concatenate([[0], np.flatnonzero(last)[:-1] + 1])
+    # Not by differences of one running sum: ratios of other episodes may be many powers larger.
+    return np.add.reduceat(ratio * values, first)
 
 
 def effective_episodes(ratio: Floats, last: NDArray[np.bool_]) -> float:

@@ -100,7 +100,7 @@ def estimate_costs(
     }
 
 
-def test_off_policy(
+def off_policy_tests(
     acts: NDArray[np.float32],
     codes: NDArray[np.float32],
     data: OfflineData,

@@ -44,7 +44,7 @@ from safevla_ros.training.offline.proof import (
     Estimate,
     OffPolicyTest,
     estimate_costs,
-    test_off_policy,
+    off_policy_tests,
 )
 from safevla_ros.training.offline.settings import (
     NEW,
@@ -248,7 +248,7 @@ class _Run:
             effective=priced.effective if priced else 1.0,
             tightened=self._by_term(tightened),
             estimate=estimate,
-            test=test_off_policy(
+            test=off_policy_tests(
                 acts, self._codes, data, settings, tokens=isinstance(learner, TokenLearner)
             ),
             notes=data.notes,

@@ -27,6 +27,11 @@ def test_each_cost_is_weighted_with_the_way_to_it():
     np.testing.assert_allclose(found, [8.0, 2.5])
 
 
+def test_an_episode_of_a_large_ratio_takes_nothing_from_the_others():
+    found = per_decision(np.array([1e20, 1e20, 1.0, 1.0, 1.0]), np.ones(5), LAST)
+    assert found[1] == 3.0
+
+
 def test_the_same_policy_is_carried_by_all_episodes():
     assert effective_episodes(np.ones(5), LAST) == 2.0
     assert effective_episodes(np.array([1.0, 3.0, 1.0, 1.0, 1.0]), LAST) == pytest.approx(1.6)
