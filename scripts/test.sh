@@ -7,7 +7,8 @@
 # number of cores, four at most); those of the whole graph need the machine for themselves.
 #
 # A test that failed is run once more, and the summary names it (RERUN) with the reason of the first
-# failure: see CONTRIBUTING.md.
+# failure: see CONTRIBUTING.md. Tests run in processes beside pytest, also where it is one at a time:
+# one that hangs ends its process, and the next one goes on.
 set -u
 cd "$(dirname "$0")/.." || exit
 venv=$1
@@ -32,7 +33,7 @@ for tier in $tiers; do
     done
     [ -n "$folders" ] || continue
     case $tier in
-        system) options= ;;
+        system) options="--numprocesses 1" ;;
         graph* | faults*) options="--numprocesses $jobs --dist loadscope" ;;
         *) options="--numprocesses $jobs" ;;
     esac
