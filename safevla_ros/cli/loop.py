@@ -17,7 +17,7 @@ from safevla_ros.cli.failure import ExitCode, Failure
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from safevla_ros.assurance.rounds import LoopState, Round
+    from safevla_ros.assurance.rounds import LoopState, Played, Round
 
 BAGS, SCENARIOS, FIT, PROOF = "bags", "scenarios", "fit", "proof"
 BAG_TIMEOUT_S = 30.0
@@ -121,26 +121,18 @@ class Steps:
         self._console = console
 
     def play(self, state: LoopState, entry: Round, keep: Callable[[], None]) -> None:
-        """The round's episodes through the graph. A scripted policy knows one home only, so each of
-        its episodes has a graph of its own."""
+        """The round's episodes, each through a graph of its own: data are split by starts of the
+        recorder, so a round that is one start could not be learnt from and judged."""
         from safevla_ros.assurance.rounds import scenario_of, write_scenario
 
         settings = state.settings
-        files = [
-            write_scenario(
-                self._round(entry) / SCENARIOS, scenario_of(settings, entry.number, number)
-            )
-            for number in range(len(entry.played), settings.episodes)
-        ]
-        if entry.policy.startswith("scripted-"):
-            for file in files:
-                self._play(state, entry, [file], keep)
-        elif files:
-            self._play(state, entry, files, keep)
+        for number in range(len(entry.played), settings.episodes):
+            scenario = scenario_of(settings, entry.number, number)
+            file = write_scenario(self._round(entry) / SCENARIOS, scenario)
+            entry.played.append(self._play(state, entry, file))
+            keep()
 
-    def _play(
-        self, state: LoopState, entry: Round, files: list[Path], keep: Callable[[], None]
-    ) -> None:
+    def _play(self, state: LoopState, entry: Round, scenario: Path) -> Played:
         from safevla_ros.assurance.rounds import Played
         from safevla_ros.cli.graph import describe_graph, graph_errors
         from safevla_ros.nodes.graph.bringup import Options
@@ -152,7 +144,7 @@ class Steps:
         options = Options(
             mode=settings.mode,
             specification=settings.specification,
-            scenario=str(files[0]),
+            scenario=str(scenario),
             policy=entry.policy,
             directory=str(bags),
             real_time_factor=settings.real_time_factor,
@@ -166,33 +158,28 @@ class Steps:
                 supervisor.bring_up()
                 operator = Operator(run, context=supervisor.context)
                 supervisor.add_node(operator)
-                for file in files:
-                    result = run_scenario(operator, supervisor.until, str(file))
-                    metadata = bags / result.episode_id / "metadata.yaml"
-                    supervisor.until(metadata.is_file, BAG_TIMEOUT_S)
-                    costs = {name: term.cumulative for name, term in run.terms.items()}
-                    entry.played.append(
-                        Played(
-                            scenario=file.stem,
-                            episode_id=result.episode_id,
-                            outcome=result.outcome,
-                            steps=result.steps,
-                            costs=costs,
-                        )
-                    )
-                    keep()
-                    self._console.print(
-                        f"round {entry.number}, episode {len(entry.played)} of "
-                        f"{settings.episodes}: {result.outcome.lower()}, cost "
-                        f"{sum(costs.values()):g}: {result.reason}",
-                        highlight=False,
-                    )
+                result = run_scenario(operator, supervisor.until)
+                metadata = bags / result.episode_id / "metadata.yaml"
+                supervisor.until(metadata.is_file, BAG_TIMEOUT_S)
         except RunError as error:
             raise Failure(
                 ExitCode.FAILED, f"{error}; logs: {self._round(entry) / 'logs'}"
             ) from error
         except Interrupted as error:
             raise KeyboardInterrupt from error
+        costs = {name: term.cumulative for name, term in run.terms.items()}
+        self._console.print(
+            f"round {entry.number}, episode {len(entry.played) + 1} of {settings.episodes}: "
+            f"{result.outcome.lower()}, cost {sum(costs.values()):g}: {result.reason}",
+            highlight=False,
+        )
+        return Played(
+            scenario=scenario.stem,
+            episode_id=result.episode_id,
+            outcome=result.outcome,
+            steps=result.steps,
+            costs=costs,
+        )
 
     def fit(self, state: LoopState, entry: Round, keep: Callable[[], None]) -> None:
         """Learn a candidate from the bags of all rounds. Bags that do not support the budgets leave

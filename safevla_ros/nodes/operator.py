@@ -104,10 +104,9 @@ class Operator(Node):
             and bool(self.state.mode)
         )
 
-    def reset_scenario(self, scenario: str = "") -> Future:
-        """Ask the simulator to start a scenario (empty: its own) anew; the answer says what the task
-        is."""
-        return self._reset.call_async(ResetScenario.Request(scenario=scenario))
+    def reset_scenario(self) -> Future:
+        """Ask the simulator to start its scenario anew; the answer says what the task is."""
+        return self._reset.call_async(ResetScenario.Request())
 
     def release_stop(self) -> Future:
         """Ask the monitor to release a latched stop."""
@@ -126,9 +125,6 @@ class Operator(Node):
             time_limit_s=task.time_limit_s,
         )
         self.state.begin()
-        for term in self.state.terms.values():
-            term.cumulative = 0.0
-        self._finished = None
         self._accepted = self._run_policy.send_goal_async(goal, self._on_feedback)
 
     def is_answered(self) -> bool:
@@ -212,13 +208,12 @@ class Operator(Node):
         self.state.add_event(kind, text)
 
 
-def run_scenario(operator: Operator, wait: Wait, scenario: str = "") -> RunResult:
-    """One episode of a scenario (empty: the simulator's), on a graph that is active. Raises
-    RunError."""
+def run_scenario(operator: Operator, wait: Wait) -> RunResult:
+    """One episode of the simulator's scenario, on a graph that is active. Raises RunError."""
     if not wait(operator.is_connected, CONNECT_TIMEOUT_S):
         raise RunError(f"the graph is not heard after {CONNECT_TIMEOUT_S:.0f} s")
     _release_stop(operator, wait)
-    answer = operator.reset_scenario(scenario)
+    answer = operator.reset_scenario()
     if not wait(answer.done, ANSWER_TIMEOUT_S):
         raise RunError("sim_robot does not answer")
     task = answer.result()
