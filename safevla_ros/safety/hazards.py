@@ -167,8 +167,8 @@ class BodyHazard:
 
 
 class ZoneHazard:
-    """The link hulls against the zones, less the term's threshold. `kinematics` None: joint motion
-    is not foreseen."""
+    """The link hulls against the zones, less `kept_m`, which must remain between them. `kinematics`
+    None: joint motion is not foreseen."""
 
     term = "zone_intrusion"
 
@@ -176,12 +176,12 @@ class ZoneHazard:
         self,
         profile: Profile,
         zones: tuple[Zone, ...],
-        threshold_m: float,
+        kept_m: float,
         kinematics: KinematicModel | None,
     ) -> None:
         self._profile = profile
         self._shapes = tuple(ZoneShape(zone) for zone in zones)
-        self._threshold_m = threshold_m
+        self._kept_m = kept_m
         self._kinematics = kinematics
         self._judged: list[str] = []
 
@@ -199,7 +199,7 @@ class ZoneHazard:
         sweep_m = body.sweep_m()
         least = np.full((count, len(here)), math.inf)
         for column, shape in enumerate(here):
-            now = shape.margins(hulls.starts, hulls.ends, hulls.radii) - self._threshold_m
+            now = shape.margins(hulls.starts, hulls.ends, hulls.radii) - self._kept_m
             near = np.flatnonzero(now <= sweep_m + EXACT)
             if near.size < now.size:  # of links out of reach a bound will do
                 least[:, column] = now[now > sweep_m + EXACT].min() - sweep_m
@@ -207,7 +207,7 @@ class ZoneHazard:
                 continue
             flat = [points[:, near].reshape(-1, 3) for points in body.placed()]
             margins = shape.margins(flat[0], flat[1], np.tile(hulls.radii[near], count))
-            margins = margins.reshape(count, -1).min(axis=1) - self._threshold_m
+            margins = margins.reshape(count, -1).min(axis=1) - self._kept_m
             least[:, column] = np.minimum(least[:, column], margins)
         return least
 

@@ -26,6 +26,7 @@ from safevla_ros.safety.specification import Specification
 from safevla_ros.safety.state import KinematicModel, WorldState
 from safevla_ros.safety.terms.collision import CollisionParameters
 from safevla_ros.safety.terms.separation import Separation
+from safevla_ros.safety.terms.zone_intrusion import ZoneIntrusionParameters
 
 Array = NDArray[np.float64]
 
@@ -70,9 +71,10 @@ class LookAhead:
                     profile, collision.clearance_m, collision.manipulation_range_m, kinematics
                 )
             )
-        if "zone_intrusion" in terms:
-            threshold = terms["zone_intrusion"].threshold
-            self._hazards.append(ZoneHazard(profile, specification.zones, threshold, kinematics))
+        zones = specification.parameters.get("zone_intrusion")
+        if isinstance(zones, ZoneIntrusionParameters):
+            kept_m = terms["zone_intrusion"].threshold + zones.clearance_m
+            self._hazards.append(ZoneHazard(profile, specification.zones, kept_m, kinematics))
         separation = specification.make_terms().get("separation")
         if isinstance(separation, Separation):
             self._hazards.append(PeopleHazard(profile, separation))

@@ -51,6 +51,8 @@ class Sim:
                 stdout=stdout,
                 stderr=stderr,
                 start_new_session=True,
+                # A shell that runs the tests in the background would leave it ignored.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
     def processes(self) -> list[psutil.Process]:

@@ -12,19 +12,28 @@ import math
 from collections.abc import Sequence
 
 from safevla_ros.safety.state import WorldState
-from safevla_ros.safety.terms.base import Margin, SampledTerm, TermParameters
+from safevla_ros.safety.terms.base import Margin, NonNegative, SampledTerm, TermParameters
 from safevla_ros.safety.zones import Zone, ZoneShape, split_by_frame
 
 FAR_M = 10.0
 """Largest margin that is told apart [m]."""
 
 
-class ZoneIntrusion(SampledTerm[TermParameters]):
+class ZoneIntrusionParameters(TermParameters):
+    """`clearance_m`: what the gate's look-ahead keeps between the robot and a zone."""
+
+    clearance_m: NonNegative = 0.03
+
+
+class ZoneIntrusion(SampledTerm[ZoneIntrusionParameters]):
     name = "zone_intrusion"
     unit = "m"
     threshold_range = (0.0, FAR_M)
+    Parameters = ZoneIntrusionParameters
 
-    def __init__(self, threshold: float, parameters: TermParameters, zones: Sequence[Zone]) -> None:
+    def __init__(
+        self, threshold: float, parameters: ZoneIntrusionParameters, zones: Sequence[Zone]
+    ) -> None:
         self._shapes = tuple(ZoneShape(zone) for zone in zones)
         self.signals = frozenset({"links"}) if zones else frozenset()
         super().__init__(threshold, parameters, zones)

@@ -228,7 +228,7 @@ def test_reaching_into_a_zone_is_foreseen_through_the_kinematics(
     reach = min(min(link.start[1], link.end[1]) - link.radius for link in links)
     zone = {
         "name": "shelf",
-        "polygon": [[-1, reach - 1], [1, reach - 1], [1, reach - 0.07], [-1, reach - 0.07]],
+        "polygon": [[-1, reach - 1], [1, reach - 1], [1, reach - 0.10], [-1, reach - 0.10]],
     }
     gate = Gate(profile, household.with_zones([zone]), "enforce", kinematics)
     world = make_world(10.0, base=base, joints=joints, links=links)
