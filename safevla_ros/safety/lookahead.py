@@ -175,9 +175,10 @@ class LookAhead:
 
 
 def _lowered(margins: Array) -> int | None:
-    """The column of these margins (K, N) against which a motion is least safe. None: it is safe."""
+    """The column of these margins (K, N) against which a motion is least safe. None: it is safe. A
+    margin of NaN is never safe."""
     now, least, last = margins[0], margins.min(axis=0), margins[-1]
     excused = (now < 0.0) & (least >= now - _DIP) & (last >= now - 1e-9)
-    depths = np.where((least >= 0.0) | excused, 0.0, least)
+    depths = np.where((least >= 0.0) | excused, 0.0, np.nan_to_num(least, nan=-np.inf))
     worst = int(depths.argmin())
     return worst if depths[worst] < 0.0 else None

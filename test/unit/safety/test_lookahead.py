@@ -16,6 +16,7 @@ from safevla_ros.robot.kinematics import Kinematics
 from safevla_ros.robot.profile import urdf_path
 from safevla_ros.robot.state import NANOSECONDS, BaseVelocity, Capsule, Command, Joint
 from safevla_ros.safety import Decision, Gate, Proposal, Reason, Task, parse_specification
+from safevla_ros.safety.lookahead import _lowered
 
 PERIOD_S = 0.02
 STEP_S = 0.5
@@ -337,3 +338,10 @@ def test_the_part_that_is_let_through_only_gets_smaller_while_a_command_runs(dri
     second = robot.gate.supervise(robot.state(), now_ns + 20_000_000, 1.0)
     assert second.command.velocity == first.command.velocity
     assert second.decision is Decision.LIMIT
+
+
+def test_a_margin_that_is_no_number_is_not_safe_and_hides_no_other():
+    nan = float("nan")
+    assert _lowered(np.array([[1.0, 1.0], [nan, 1.0]])) == 0
+    assert _lowered(np.array([[1.0, 1.0], [1.0, -1.0], [nan, -1.0]])) is not None
+    assert _lowered(np.array([[np.inf], [np.inf]])) is None
