@@ -75,6 +75,8 @@ def promote(
     from safevla_ros.safety.specification import SpecificationError, load_specification
 
     console = Console(stderr=as_json)
+    if to is not None:
+        check_place(candidate, to)
     try:
         terms = load_specification(specification).terms
     except SpecificationError as error:
@@ -96,7 +98,10 @@ def promote(
             specification,
         )
 
-    other = _played(plan(over), running_results, workers, console)
+    try:
+        other = _played(plan(over), running_results, workers, console)
+    except PolicyError as error:
+        raise Failure(ExitCode.FAILED, f"the running policy: {error}") from error
     try:
         mine = _played(plan(candidate), results, workers, console, may_be_bad=True)
         decision = decide(mine, other, rules, specification)
@@ -163,6 +168,16 @@ def _is_file(policy: str) -> bool:
     return True
 
 
+def check_place(candidate: str, to: Path) -> None:
+    """Before anything is played: whether the candidate can be put there. Raises Failure."""
+    if not Path(candidate).is_dir():
+        raise Failure(ExitCode.BAD_INPUT, f"--to: {candidate} has no folder to be put there")
+    if to.exists() and not (to / "policy.yaml").is_file():
+        raise Failure(
+            ExitCode.BAD_INPUT, f"--to {to}: expected a policy's folder, or one that is not there"
+        )
+
+
 def put_in_place(candidate: str, to: Path | None, decision: Decision) -> None:
     """Write the record beside the policy, and the policy where robots load it. What was there is
     kept, and nobody finds half of a policy there. Raises Failure."""
@@ -173,8 +188,6 @@ def put_in_place(candidate: str, to: Path | None, decision: Decision) -> None:
             (folder / RECORD).write_text(record, encoding="utf-8")
         if to is None:
             return
-        if not folder.is_dir():
-            raise Failure(ExitCode.BAD_INPUT, f"--to: {candidate} has no folder to be put there")
         fresh, previous = (to.with_name(to.name + suffix) for suffix in (".new", PREVIOUS))
         shutil.rmtree(fresh, ignore_errors=True)
         shutil.copytree(folder, fresh)

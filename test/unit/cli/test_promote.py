@@ -128,3 +128,11 @@ def test_a_bad_checkpoint_is_refused_with_the_reason_and_nothing_is_touched(
 )
 def test_wrong_input_is_no_refusal(promote, running, arguments):
     assert promote(*arguments, *running)[0] == 2
+
+
+def test_where_a_policy_cannot_be_put_is_said_before_anything_is_played(promote, policy, tmp_path):
+    other = tmp_path / "not_a_policy"
+    other.mkdir()
+    assert promote(str(policy), "--over", "random", "--to", str(other))[0] == 2
+    assert promote("random", "--over", "random", "--to", str(tmp_path / "new"))[0] == 2
+    assert not (tmp_path / "runs").exists()
