@@ -69,8 +69,9 @@ class Played(_Model):
 
 
 class Round(_Model):
-    """One round. `policy`: the one that plays; `candidate`: what was learnt; `verdict`: of the
-    release gate, with its reasons; `figures`: of the candidate's evaluation."""
+    """One round. `policy`: the one that plays; `candidate`: what was learnt, or `note`: why nothing
+    was; `promoted`: by the release gate, or `reasons` why not; `figures`: of the candidate's
+    evaluation."""
 
     number: int
     policy: str

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 BAGS, SCENARIOS, FIT, PROOF = "bags", "scenarios", "fit", "proof"
 BAG_TIMEOUT_S = 30.0
+SAID = "safevla: "
+"""What the sentence of a failure begins with."""
 
 
 def loop(
@@ -67,10 +69,20 @@ def loop(
 
     Example: `safevla loop --policy policies/mine --rounds 3 --episodes 30 --budget collision=0.5`
     """
+    from safevla_ros.cli.learning import require_torch
     from safevla_ros.cli.promote import budgets
     from safevla_ros.cli.ros import require_ros
 
+    # What only a later step needs is asked for here: it would else fail after hours of playing.
+    for option, value, known in (
+        ("--mode", mode, ("observe", "enforce")),
+        ("--evaluation-physics", evaluation_physics, ("full", "fast")),
+    ):
+        if value not in known:
+            expected = " or ".join(known)
+            raise Failure(ExitCode.BAD_INPUT, f"{option} {value}: expected {expected}")
     require_ros()
+    require_torch()
     import shlex
 
     from rich.console import Console
@@ -198,7 +210,8 @@ class Steps:
             for name, value in state.settings.budgets.items():
                 command += ["--budget", f"{name}={value:g}"]
         done = self._safevla(entry, *command)
-        done.require(ExitCode.DONE, ExitCode.FAILED)
+        # A verb that crashed ends with the same code, but says no sentence.
+        done.require(ExitCode.DONE, *([ExitCode.FAILED] if done.sentence else []))
         if done.code == ExitCode.FAILED:
             entry.note = f"nothing learnt: {done.sentence}"
         else:
@@ -212,6 +225,9 @@ class Steps:
         command += ["--episodes", str(settings.evaluation_episodes)]
         command += ["--least-episodes", str(min(settings.evaluation_episodes, 59))]
         command += ["--physics", settings.evaluation_physics, "--margin", str(settings.margin)]
+        for before in state.rounds:
+            if before.candidate == entry.policy:  # it was played when it was promoted
+                command += ["--running-results", str(self._round(before) / PROOF)]
         for name, value in settings.budgets.items():
             command += ["--budget", f"{name}={value:g}"]
         done = self._safevla(entry, *command)
@@ -241,19 +257,31 @@ class Steps:
                 text=True,
             ) as process,
         ):
-            assert process.stderr is not None
-            last = ""
-            for line in process.stderr:
-                last = line.strip() or last
-                self._console.print(line.rstrip(), highlight=False, markup=False)
+            try:
+                last = self._said(process)
+            except KeyboardInterrupt:
+                # The verb heard Ctrl-C too: it goes on speaking until its state is written.
+                self._said(process)
+                raise
         if process.returncode == ExitCode.INTERRUPTED:
             raise KeyboardInterrupt
-        return Done(process.returncode, last.removeprefix("safevla: "), out)
+        sentence = last.removeprefix(SAID) if last.startswith(SAID) else ""
+        return Done(process.returncode, sentence, out)
+
+    def _said(self, process: subprocess.Popen[str]) -> str:
+        """Show what a verb says until it ends; its last line."""
+        assert process.stderr is not None
+        last = ""
+        for line in process.stderr:
+            last = line.strip() or last
+            self._console.print(line.rstrip(), highlight=False, markup=False)
+        return last
 
 
 @dataclass(frozen=True)
 class Done:
-    """How a verb ended: its exit code, the last line it said, and the file of what it printed."""
+    """How a verb ended: its exit code, the sentence of its failure (empty: it said none), and the
+    file of what it printed."""
 
     code: int
     sentence: str
