@@ -182,6 +182,10 @@ class _Run:
             if not excess.any():
                 break
             tightened = tightened + excess
+        else:
+            assert result is not None
+            note = "the estimate exceeds the budget after the last round"
+            result = replace(result, notes=(*result.notes, note))
         assert result is not None
         return self._write(result)
 

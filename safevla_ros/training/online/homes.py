@@ -35,7 +35,7 @@ def draw_scenario(settings: HomeSettings, seed: int, index: int, episode: int) -
     return Scenario(
         name=f"online-{index}-{episode}",
         seed=require_training(training_seed(int(rng.integers(len(TRAINING_SEEDS))))),
-        rooms=int(rng.choice([1, 2, 3], p=[one, 1.0 - one - three, three])),
+        rooms=int(rng.choice([1, 2, 3], p=[one, max(1.0 - one - three, 0.0), three])),
         task=settings.tasks[rng.integers(len(settings.tasks))],
         time_limit_s=STEP_S * settings.max_steps,
         hazards=() if benign else None,
