@@ -53,7 +53,10 @@ def online(
         float, typer.Option(help="Share of homes without hazards.", min=0.0, max=1.0)
     ] = 0.15,
     max_steps: Annotated[int, typer.Option(help="Length of an episode.", min=10, max=500)] = 300,
-    temperature: Annotated[float, typer.Option(help="At which actions are drawn.")] = 1.0,
+    temperature: Annotated[float, typer.Option(help="At which actions are drawn.")] = 0.5,
+    freeze_perception: Annotated[
+        bool, typer.Option(help="Leave what cameras and words give the policy as it is.")
+    ] = True,
     learning_rate: Annotated[float, typer.Option(help="Of the policy.")] = 5e-5,
     entropy: Annotated[float, typer.Option(help="Weight of its entropy.", min=0.0)] = 0.0,
     reference_kl: Annotated[
@@ -139,6 +142,7 @@ def online(
                         hazard_rate=hazard_rate,
                         max_steps=max_steps,
                         temperature=temperature,
+                        freeze_perception=freeze_perception,
                         workers=workers,
                     ),
                     budgets=allowed,

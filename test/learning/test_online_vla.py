@@ -1,17 +1,24 @@
 """The compact VLA as an actor-critic: what it thinks of recorded steps is what it thought then."""
 
+import copy
+
+import pytest
 import torch
 import vla_examples
 from torch.nn import functional
 
+from safevla_ros.policy.vla.modeling import PERCEIVED
 from safevla_ros.training.online.vla import REFERENCE, VlaAgent
 
 STEPS = 5
 
 
-def test_recorded_steps_are_evaluated_as_they_were_played():
+@pytest.mark.parametrize("frozen", [False, True])
+def test_recorded_steps_are_evaluated_as_they_were_played(frozen: bool):
     model = vla_examples.model()
-    agent = VlaAgent(model, temperature=0.7, reference=vla_examples.model(seed=1))
+    reference = copy.deepcopy(model)
+    torch.nn.init.normal_(reference.actor[-1].weight, std=0.1)
+    agent = VlaAgent(model, temperature=0.7, reference=reference, freeze_perception=frozen)
     inputs = vla_examples.batch(model, 2, STEPS)
     first = inputs.pop("first")
     first[1, 3] = True  # an episode begins on the way
@@ -24,7 +31,10 @@ def test_recorded_steps_are_evaluated_as_they_were_played():
         state = played[-1].state
     tokens = torch.stack([acted.action for acted in played], dim=1)
     known = torch.stack([acted.notes[REFERENCE] for acted in played], dim=1)
-    now = agent.evaluate(inputs | {REFERENCE: known, "advantage": first}, first, start, tokens)
+    recorded = inputs | {REFERENCE: known, "advantage": first}
+    if frozen:
+        recorded[PERCEIVED] = torch.stack([acted.notes[PERCEIVED] for acted in played], dim=1)
+    now = agent.evaluate(recorded, first, start, tokens)
     torch.testing.assert_close(
         now.log_prob, torch.stack([acted.log_prob for acted in played], dim=1)
     )
@@ -48,3 +58,11 @@ def test_critics_share_no_weights_with_the_policy():
     (now.log_prob.sum() + now.entropy.sum()).backward()
     reached = {name for name, w in agent.named_parameters() if w.grad is not None}
     assert {"model.actor.2.weight", "model.cameras.navigation.out.weight"} <= reached
+
+
+def test_frozen_perception_is_not_learnt():
+    model = vla_examples.model()
+    agent = VlaAgent(model, freeze_perception=True)
+    learnt = {name for name, w in agent.named_parameters() if w.requires_grad}
+    assert "model.actor.2.weight" in learnt
+    assert not [name for name in learnt if name.startswith(("model.cameras", "model.query"))]

@@ -34,6 +34,9 @@ policy: random
 time_limit_s: {limit}
 """
 
+# A shell that runs the tests in the background has Ctrl-C ignored, here and in what is started.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 class Sim:
     """One run of `safevla sim`, in a folder of its own."""
@@ -51,8 +54,6 @@ class Sim:
                 stdout=stdout,
                 stderr=stderr,
                 start_new_session=True,
-                # A shell that runs the tests in the background would leave it ignored.
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
     def processes(self) -> list[psutil.Process]:

@@ -27,6 +27,8 @@ from safevla_ros.policy.vla.configuration import CELL_PX, VlaConfiguration
 from safevla_ros.policy.vla.processor import image_key
 from safevla_ros.policy.vla.text import FIRST_WORD, PADDING
 
+PERCEIVED = "perceived"
+"""Input that stands for images and instruction: what `CompactVla.perceive` made of them."""
 GREY = 127.5
 """What pixels are counted from."""
 LEAK = 0.1
@@ -138,10 +140,10 @@ class CompactVla(nn.Module):
         (C, query_width) ask for."""
         return torch.einsum("btdhw,cd->btchw", cells, queries) / queries.shape[-1] ** 0.5 + RARE
 
-    def _run(
-        self, inputs: Mapping[str, Tensor], state: Tensor
-    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Trunk, next state, and cells by camera (see Output)."""
+    def perceive(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """What cameras and words give, whatever was done before: features
+        (B, T, cameras * image_width + instruction_width), and cells by camera (see Output). Given
+        back as `inputs[PERCEIVED]`, the features are not computed again."""
         steps = inputs["previous_token"].shape
         context = self.instruction(inputs["instruction"].flatten(0, 1))
         query = self.query(context)
@@ -150,15 +152,24 @@ class CompactVla(nn.Module):
             features, seen = encoder(inputs[image_key(name)].flatten(0, 1), context, query)
             parts.append(features)
             cells[name] = seen.unflatten(0, steps)
-        parts += [
-            context,
-            self.body(inputs["proprioception"].flatten(0, 1)),
-            self.previous(inputs["previous_token"].flatten(0, 1)),
-        ]
-        fused = self.fuse(torch.cat(parts, dim=-1))
+        return torch.cat([*parts, context], dim=-1).unflatten(0, steps), cells
+
+    def perception(self) -> list[nn.Module]:
+        """The parts that `perceive` runs."""
+        return [self.instruction, self.query, self.cameras]
+
+    def _run(
+        self, inputs: Mapping[str, Tensor], state: Tensor
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Trunk, next state, and cells by camera (see Output)."""
+        perceived, cells = (inputs[PERCEIVED], {}) if PERCEIVED in inputs else self.perceive(inputs)
+        body = self.body(inputs["proprioception"])
+        fused = self.fuse(
+            torch.cat([perceived, body, self.previous(inputs["previous_token"])], dim=-1)
+        )
         if self.configuration.budget_terms:
-            fused = fused + self.budget(inputs["budget"].flatten(0, 1))
-        fused = functional.relu(self.norm(fused)).unflatten(0, steps)
+            fused = fused + self.budget(inputs["budget"])
+        fused = functional.relu(self.norm(fused))
         remembered, state = self.memory(fused, state, inputs.get("first"))
         return torch.cat([fused, remembered], dim=-1), state, cells
 

@@ -127,4 +127,6 @@ def _agent(folder: Path, settings: OnlineSettings, constraints: Constraints) -> 
     budget_terms = start.configuration.budget_terms
     model = extended(start, budget_terms, constraints.terms)
     keeps_near = settings.learning.ppo.reference_kl > 0.0
-    return VlaAgent(model, settings.homes.temperature, start.to(device()) if keeps_near else None)
+    homes = settings.homes
+    reference = start.to(device()) if keeps_near else None
+    return VlaAgent(model, homes.temperature, reference, homes.freeze_perception)

@@ -46,7 +46,7 @@ class Ppo:
         self.gamma = torch.tensor(
             [p.gamma, *(p.cost_gammas.get(term, p.cost_gamma) for term in constraints.terms)]
         )
-        named = list(agent.named_parameters())
+        named = [(name, w) for name, w in agent.named_parameters() if w.requires_grad]
         self.policy_parameters = [w for name, w in named if not agent.is_critic(name)]
         self.critic_parameters = [w for name, w in named if agent.is_critic(name)]
         self.policy_optimizer = torch.optim.Adam(self.policy_parameters, p.learning_rate, eps=1e-5)

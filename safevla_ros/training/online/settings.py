@@ -88,7 +88,8 @@ class HomeSettings(_Strict):
     `benign` is the share of homes without hazards; in the others each hazard comes with a chance of
     `hazard_rate` where it fits, against 0.3 in the homes of evaluation: what is rare cannot be
     learnt from. `one_room` and `three_rooms` are shares of homes; the rest has two rooms. `workers`:
-    processes that simulate; 0: the learner itself does.
+    processes that simulate; 0: the learner itself does. `freeze_perception`: what cameras and words
+    give the policy is not learnt anew, which is three times as fast; see vla.py.
     """
 
     tasks: tuple[TaskName, ...] = ("find", "pick_up", "fetch")
@@ -98,7 +99,8 @@ class HomeSettings(_Strict):
     one_room: Share = 0.1
     three_rooms: Share = 0.1
     max_steps: Annotated[int, Field(ge=10, le=500)] = 300
-    temperature: Positive = 1.0
+    temperature: Positive = 0.5
+    freeze_perception: bool = True
     workers: Annotated[int, Field(ge=0, le=256)] = 2
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from safevla_ros.policy.vla.modeling import CompactVla
+from safevla_ros.policy.vla.modeling import PERCEIVED, CompactVla
 from safevla_ros.policy.vla.processor import input_shapes
 from safevla_ros.training.online.agent import Acted, Agent
 from safevla_ros.training.online.losses import Evaluation
@@ -19,15 +19,26 @@ CRITICS = ("model.reward_critic.", "model.cost_critics.")
 
 class VlaAgent(Agent):
     """Tokens are drawn at `temperature`, in training as on the robot. `reference`: a policy whose
-    distance counts (KL), or None. The state is the model's, then the reference's."""
+    distance counts (KL), or None. The state is the model's, then the reference's.
+
+    `freeze_perception`: what cameras and words give stays as it was, is computed once a step and is
+    the reference's too. SafeVLA's image encoders are frozen as well."""
 
     recurrent = True
 
     def __init__(
-        self, model: CompactVla, temperature: float = 1.0, reference: CompactVla | None = None
+        self,
+        model: CompactVla,
+        temperature: float = 1.0,
+        reference: CompactVla | None = None,
+        freeze_perception: bool = False,
     ) -> None:
         super().__init__()
         self.model = model.train()
+        self._frozen = freeze_perception
+        if freeze_perception:
+            for part in model.perception():
+                part.requires_grad_(False)
         self._temperature = temperature
         # In a list, so that its weights are no parameters of this module.
         self._reference = [reference.eval().requires_grad_(False)] if reference else []
@@ -48,10 +59,14 @@ class VlaAgent(Agent):
         inputs = {key: array.unsqueeze(1).to(device) for key, array in observation.items()}
         inputs["first"] = first.unsqueeze(1).to(device)
         states = state.to(device).split(self._width, dim=-1)
+        next_states, notes = [], {}
+        if self._frozen:
+            inputs[PERCEIVED], _ = self.model.perceive(inputs)
+            notes[PERCEIVED] = inputs[PERCEIVED][:, 0].cpu()
         output = self.model(inputs, states[0])
         log_probs = self._log_probs(output.logits)[:, 0].cpu()
         token = torch.multinomial(log_probs.exp(), 1, generator=generator)[:, 0]
-        next_states, notes = [output.state], {}
+        next_states.append(output.state)
         for reference, before in zip(self._reference, states[1:], strict=True):
             # `forward`, not `act`: it forgets where an episode begins.
             known = reference(inputs, before)
@@ -69,7 +84,8 @@ class VlaAgent(Agent):
         self, observation: Mapping[str, Tensor], first: Tensor, state: Tensor, action: Tensor
     ) -> Evaluation:
         """See Agent."""
-        inputs = {key: observation[key] for key in self._keys} | {"first": first}
+        keys = [*self._keys, PERCEIVED] if self._frozen else self._keys
+        inputs = {key: observation[key] for key in keys} | {"first": first}
         output = self.model(inputs, state[:, : self._width])
         log_probs = self._log_probs(output.logits)
         probs = log_probs.exp()
