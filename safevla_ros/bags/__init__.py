@@ -5,6 +5,7 @@ A bag is a rosbag2 folder: one MCAP file and metadata.yaml.
     recorder, recent    one stream of messages into any number of bags, each from before its cause
     clips, retention    when a clip of a violation ends; which bags are deleted to make room
     writer, mcap_file   one bag, without ever holding up who hands over the messages; its file
+    compression         images as JPEG or PNG, where the profile wants them so
     reader, repair      bags back, also what is left of one that was cut off, which is finished
     metadata            what rosbag2 wants to know about a bag, and the keys of our provenance
     definitions         message definitions, as ROS 2 packages install them

@@ -7,7 +7,7 @@ before the last `flush` is whole chunks, and a chunk that a full disk cut in two
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,13 +32,23 @@ CHUNK_BYTES = 1 << 20
 @dataclass(frozen=True, slots=True)
 class Topic:
     """A topic to be recorded. `kept`: what it said last stays true however long it is silent, as a
-    map or the pose of a robot that stands; so do latched topics."""
+    map or the pose of a robot that stands; so do latched topics.
+
+    `source`: the topic whose messages are recorded here, when that is another; `encode` makes the
+    bytes to be recorded of theirs, in the writing thread, and may raise ValueError."""
 
     name: str
     type: str
     definition: Definition
     qos: Sequence[Qos] = ()
     kept: bool = False
+    source: str = ""
+    encode: Callable[[bytes], bytes] | None = None
+
+    @property
+    def heard(self) -> str:
+        """Topic of the messages that are handed over."""
+        return self.source or self.name
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,7 +115,7 @@ def free_name(directory: Path, wanted: str) -> str:
 def _latched(topics: Sequence[Topic]) -> Collection[str]:
     latched = Qos(durability="transient_local").durability
     return [
-        topic.name
+        topic.heard
         for topic in topics
         if topic.kept or any(qos.durability == latched for qos in topic.qos)
     ]

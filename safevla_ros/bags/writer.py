@@ -3,7 +3,8 @@
 `write` puts a message into a bounded queue and returns. A thread of its own takes them to the disk
 and flushes twice a second, so that a killed process loses less than a second. When the disk is
 slower than the messages, the queue fills and messages are dropped and counted: images first, since
-the last eighth of the queue is kept for small messages, which say what happened. When the disk is
+the last eighth of the queue is kept for small messages, which say what happened. Images that are to be
+compressed wait in the same queue as they came, and are compressed by the same thread. When the disk is
 nearly full or fails, recording stops with a reason; the caller goes on as if nothing had happened
 and reads it in `progress`.
 """
@@ -18,7 +19,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from safevla_ros.bags import BagError, RawMessage
@@ -41,14 +42,16 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """State of a recording. `bytes` are those of the messages, before compression; `problem` is
-    the sentence that says why recording stopped early, empty while all is well."""
+    """State of a recording. `bytes` are those of the recorded messages, before the file compresses
+    them; `unencodable` says why messages could not be made what they are to be recorded as, and
+    `problem` why recording stopped early; both are empty while all is well."""
 
     messages: int
     bytes: int
     dropped: int
     free_bytes: int
     problem: str
+    unencodable: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,8 @@ class BagWriter:
         self._offered: Counter[str] = Counter()
         self._dropped = 0
         self._problem = ""
+        self._unencodable = ""
+        self._recorded: dict[str, Topic] = {}
         self._final: dict[str, str] | None = None
         self._wake = threading.Event()
         self._done = threading.Event()
@@ -115,12 +120,18 @@ class BagWriter:
         """How far the recording is."""
         with self._lock:
             return Progress(
-                self._messages, self._bytes, self._dropped, self._free_bytes, self._problem
+                self._messages,
+                self._bytes,
+                self._dropped,
+                self._free_bytes,
+                self._problem,
+                self._unencodable,
             )
 
     def add_topic(self, topic: Topic) -> None:
         """Make a topic known, before its first message."""
         with self._lock:
+            self._recorded[topic.heard] = topic
             self._queue.append(topic)
 
     def write(self, message: RawMessage) -> bool:
@@ -208,11 +219,27 @@ class BagWriter:
         if isinstance(item, Topic):
             self._file.add_topic(item)
             return
-        self._file.write(item.message, item.sequence)
+        recorded = self._encoded(item.message)
+        if recorded is not None:
+            self._file.write(recorded, item.sequence)
+            self._messages += 1
+            self._bytes = self._file.bytes
         with self._lock:
             self._waiting_bytes -= len(item.message.data)
-        self._messages += 1
-        self._bytes = self._file.bytes
+
+    def _encoded(self, message: RawMessage) -> RawMessage | None:
+        """The message as its topic is recorded. None: that is not possible; it counts as dropped."""
+        topic = self._recorded[message.topic]
+        if topic.encode is None:
+            return message
+        try:
+            data = topic.encode(message.data)
+        except ValueError as error:
+            with self._lock:
+                self._dropped += 1
+                self._unencodable = f"{message.topic}: not recorded: {error}"
+            return None
+        return replace(message, topic=topic.name, data=data)
 
     def _stop(self, problem: str) -> None:
         """Refuse further messages; those that wait are lost."""
@@ -232,10 +259,12 @@ class BagWriter:
         """Provenance that is known at the end only. Sets the final counts."""
         counts = self._file.counts
         with self._lock:
+            names = {heard: topic.name for heard, topic in self._recorded.items()}
+            written = {heard: counts.get(names.get(heard, heard), 0) for heard in self._offered}
             lost = {
-                topic: offered - counts.get(topic, 0)
-                for topic, offered in self._offered.items()
-                if offered > counts.get(topic, 0)
+                names.get(heard, heard): offered - written[heard]
+                for heard, offered in self._offered.items()
+                if offered > written[heard]
             }
             self._messages = sum(counts.values())
             self._bytes = self._file.bytes

@@ -1,7 +1,8 @@
 """The recorder of the graph, and one day its way back into training.
 
 It records every episode into <directory>/<episode id>/, with all topics of the graph and of the
-robot's profile, as the bytes that came from DDS; RecordEpisode records demonstrations beside that.
+robot's profile, as the bytes that came from DDS, but for images that the profile wants compressed;
+RecordEpisode records demonstrations beside that.
 A bag begins with the latched topics and the last second before the episode, and ends a second after
 it, so that the last costs are in it. Times in a bag are of the wall clock, as in `ros2 bag record`.
 
@@ -112,7 +113,7 @@ class TrainingBridge(GraphNode):
         tap = self._tap = TopicTap(self, self._take, self._reported)
         wanted = wanted_topics(self.profile)
         recorded = [made for item in wanted if (made := tap.subscribe(item)) is not None]
-        self._roles = {item.role: self.resolve_topic_name(item.topic) for item in wanted}
+        self._roles = {item.role: self.resolve_topic_name(item.recorded_topic) for item in wanted}
         self._recorder = Recorder(
             self._directory,
             recorded,
@@ -330,7 +331,8 @@ class TrainingBridge(GraphNode):
         result.dropped = progress.dropped
         result.complete = not progress.dropped and not progress.problem
         result.message = progress.problem or (
-            f"{progress.dropped} messages came faster than the disk took them"
+            progress.unencodable
+            or f"{progress.dropped} messages came faster than they were written"
             if progress.dropped
             else ""
         )
@@ -421,7 +423,10 @@ class TrainingBridge(GraphNode):
         if problem:
             self.diagnostics.set_status(Diagnostics.ERROR, problem)
         elif dropped:
-            self.diagnostics.set_status(Diagnostics.WARN, "messages come faster than the disk")
+            why = next((p.unencodable for p in progress if p.unencodable), "")
+            self.diagnostics.set_status(
+                Diagnostics.WARN, why or "messages come faster than they can be written"
+            )
         elif self.active:
             self.diagnostics.set_status(
                 Diagnostics.OK, "records" if progress else "waits for an episode"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -70,13 +70,31 @@ class Signals(_Strict):
         }
 
 
+class Compression(_Strict):
+    """How a camera's images are recorded: `jpeg` with a `quality` (1 to 100, 90 when none is given),
+    or `png`, which loses nothing."""
+
+    SUFFIX: ClassVar[str] = "/compressed"
+    """What the recorded topic's name ends with, as image_transport has it."""
+
+    format: Literal["jpeg", "png"]
+    quality: Annotated[int, Field(ge=1, le=100)] | None = None
+
+    @model_validator(mode="after")
+    def _lossy(self) -> Compression:
+        if self.format == "png" and self.quality is not None:
+            raise ValueError("quality: png has none, it loses nothing")
+        return self
+
+
 class Camera(_Strict):
     """A camera that the policy looks through.
 
     `device`: a camera without a driver of its own, which camera_ingest opens (a device number or
     path, a video file or a URL, as OpenCV takes them) and publishes on `topic`.
     `rotate_deg`: by how much its images are turned clockwise to stand upright, for a camera that is
-    mounted on its side. `vertical_fov_deg`: of the upright image.
+    mounted on its side. `vertical_fov_deg`: of the upright image. `compress`: how the images are
+    recorded; None: as the bytes that came.
     """
 
     name: str
@@ -88,6 +106,18 @@ class Camera(_Strict):
     frame: str
     rotate_deg: Literal[0, 90, 180, 270] = 0
     vertical_fov_deg: Annotated[float, Field(gt=1.0, lt=179.0)]
+    compress: Compression | None = None
+
+    @model_validator(mode="after")
+    def _raw(self) -> Camera:
+        if self.compress is not None and self.type != "sensor_msgs/msg/Image":
+            raise ValueError(f"compress: expected images of sensor_msgs/msg/Image, not {self.type}")
+        return self
+
+    @property
+    def recorded_topic(self) -> str:
+        """Topic under which its images stand in a bag."""
+        return self.topic if self.compress is None else self.topic + Compression.SUFFIX
 
 
 class CommandSource(_Strict):
@@ -255,6 +285,7 @@ class Profile(_Strict):
         for kind, names in (
             ("sources", [source.name for source in self.sources]),
             ("cameras", [camera.name for camera in self.cameras]),
+            ("cameras, as recorded", [camera.recorded_topic for camera in self.cameras]),
             ("outputs.joints", commanded),
         ):
             if len(set(names)) != len(names):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import json
 import math
 import os
@@ -22,9 +23,11 @@ from nav_msgs.msg import Odometry
 from rclpy.action import ActionClient
 from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import Reader
+from sensor_msgs.msg import Image
 
 from safevla_ros.action import RecordEpisode
 from safevla_ros.bags import metadata as keys
+from safevla_ros.bags.pictures import read_image
 from safevla_ros.bags.reader import Bag
 from safevla_ros.msg import (
     Contacts,
@@ -327,6 +330,39 @@ def test_a_topic_of_a_type_that_is_not_installed_is_left_out_with_one_warning(
     (tmp_path / "robot.yaml").write_text(yaml.safe_dump(profile))
     bridge = others.bring_up(robot=tmp_path / "robot.yaml")
     assert bridge.output().count("topic /contacts is not recorded: message type gone_msgs") == 1
+
+
+def test_images_are_compressed_where_the_profile_says_so(others: Others, tmp_path: Path) -> None:
+    """Also: one that cannot be is counted and named, and the recording goes on."""
+    profile = yaml.safe_load((share_directory() / "config" / "robots" / "sim.yaml").read_text())
+    profile["cameras"][0]["compress"] = {"format": "png"}
+    (tmp_path / "robot.yaml").write_text(yaml.safe_dump(profile))
+    graph = others.graph
+    topic = profile["cameras"][0]["topic"]
+    camera = graph.node.create_publisher(Image, topic, topics.sensor(is_reliable=True))
+    others.bring_up(robot=tmp_path / "robot.yaml")
+    graph.wait_matched(camera)
+    said, condition = diagnostics_of(graph)
+    folder = others.begin("e")
+    pixels = bytes(range(4 * 6 * 3))
+    shape = {"height": 4, "width": 6, "step": 18}
+    seen = Image(encoding="rgb8", data=array.array("B", pixels), **shape)
+    seen.header.stamp.sec, seen.header.frame_id = 5, "optical"
+    camera.publish(seen)
+    camera.publish(Image(encoding="yuv422", data=array.array("B", pixels), **shape))
+    said.wait(condition("dropped", "1"), what="the count of what could not be compressed")
+    others.tell("e", Episode.ENDED, outcome=Episode.SUCCESS)
+    graph.wait_for((folder / "metadata.yaml").is_file, "the bag's end")
+
+    bag = Bag(folder)
+    [(raw, message)] = bag.decoded([f"/{topic}/compressed"])
+    assert bag.topics[raw.topic].type == "sensor_msgs/msg/CompressedImage"
+    assert (message.header.stamp.sec, message.header.frame_id) == (5, "optical")
+    assert read_image(message).tobytes() == pixels
+    assert json.loads(bag.provenance[keys.TOPICS])["cameras.navigation"] == raw.topic
+    assert json.loads(bag.provenance[keys.DROPPED]) == {raw.topic: 1}
+    with AnyReader([folder]) as reader:  # it compares the hash of the type with its definition
+        assert f"/{topic}" not in reader.topics
 
 
 def test_a_publisher_that_offers_less_than_expected_is_recorded_all_the_same(

@@ -8,7 +8,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from safevla_ros.bags.metadata import Qos
 from safevla_ros.nodes import topics
-from safevla_ros.robot.profile import Profile
+from safevla_ros.robot.profile import Compression, Profile
 
 DEPTH = 200
 """Messages of one topic that may wait for this process, before DDS loses some."""
@@ -20,12 +20,24 @@ the last one, so every bag begins with it."""
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A topic to be recorded. `role`: what it is to the graph or to the robot."""
+    """A topic to be recorded. `role`: what it is to the graph or to the robot. `compress`: how its
+    images are recorded, under another name; None: as they come."""
 
     role: str
     topic: str
     type: str
     qos: QoSProfile
+    compress: Compression | None = None
+
+    @property
+    def recorded_topic(self) -> str:
+        """Its name in a bag."""
+        return self.topic if self.compress is None else self.topic + Compression.SUFFIX
+
+    @property
+    def recorded_type(self) -> str:
+        """Its type in a bag."""
+        return self.type if self.compress is None else "sensor_msgs/msg/CompressedImage"
 
 
 def wanted_topics(profile: Profile) -> list[Wanted]:
@@ -56,7 +68,8 @@ def wanted_topics(profile: Profile) -> list[Wanted]:
         wanted.append(Wanted(f"signals.{name}", signal.topic, signal.type, qos))
     for camera in profile.cameras:
         qos = _sensor(is_reliable=camera.reliable)
-        wanted.append(Wanted(f"cameras.{camera.name}", camera.topic, camera.type, qos))
+        role = f"cameras.{camera.name}"
+        wanted.append(Wanted(role, camera.topic, camera.type, qos, camera.compress))
         if camera.info_topic is not None:
             info = "sensor_msgs/msg/CameraInfo"
             wanted.append(Wanted(f"camera_infos.{camera.name}", camera.info_topic, info, qos))

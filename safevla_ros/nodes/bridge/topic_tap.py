@@ -22,6 +22,7 @@ from safevla_ros.bags.mcap_file import Topic
 from safevla_ros.nodes.bridge.recorded_topics import KEPT_ROLES, Wanted, as_recorded, weakest
 from safevla_ros.nodes.lifecycle import ConfigurationError, GraphNode
 from safevla_ros.nodes.message_types import message_type
+from safevla_ros.robot.profile import Compression
 
 
 class TopicTap:
@@ -51,19 +52,28 @@ class TopicTap:
         return bool(self._sequences)
 
     def subscribe(self, wanted: Wanted) -> Topic | None:
-        """Take a topic from now on. None, with one warning, when its type is not known here."""
+        """Take a topic from now on. None, with one warning, when its type is not known here. Raises
+        ConfigurationError when what is to compress it is not installed."""
         node = self._node
         name = node.resolve_topic_name(wanted.topic)
         try:
             kind = message_type(wanted.type)
-            definition = find_definition(wanted.type)
+            definition = find_definition(wanted.recorded_type)
         except (ConfigurationError, DefinitionError) as error:
             node.get_logger().warning(f"topic {name} is not recorded: {error}")
             return None
+        encode = None if wanted.compress is None else _encoder(wanted.compress)
         node.subscription(kind, wanted.topic, self._taker(name), wanted.qos, raw=True)
         self._silent[name] = wanted
-        qos = [as_recorded(wanted.qos)]
-        return Topic(name, wanted.type, definition, qos, kept=wanted.role in KEPT_ROLES)
+        return Topic(
+            node.resolve_topic_name(wanted.recorded_topic),
+            wanted.recorded_type,
+            definition,
+            [as_recorded(wanted.qos)],
+            kept=wanted.role in KEPT_ROLES,
+            source=name,
+            encode=encode,
+        )
 
     def peek(self, topic: str, kind: type, take: Callable[[Any], None]) -> None:
         """Have the decoded messages of a subscribed topic given to `take` as well."""
@@ -127,6 +137,16 @@ class TopicTap:
         self._sequences[key] = number
         if last is not None and number > last + 1:
             self.lost[topic] += number - last - 1
+
+
+def _encoder(how: Compression) -> Callable[[bytes], bytes]:
+    try:
+        from safevla_ros.bags.compression import image_encoder
+    except ImportError as error:
+        raise ConfigurationError(
+            f"the robot profile has images compressed, which takes OpenCV: {error}"
+        ) from error
+    return image_encoder(how)
 
 
 _MESSAGE_AND_INFO = inspect.Signature(

@@ -31,3 +31,35 @@ def test_numbers_must_be_finite(tmp_path, keys, value):
     with pytest.raises(ProfileError) as error:
         load_profile(str(path))
     assert f"{path}: {'.'.join(keys)}: Input should be a finite number" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("camera", "why"),
+    [
+        ({"compress": {"format": "png", "quality": 90}}, "quality: png has none"),
+        ({"compress": {"format": "webp"}}, "Input should be 'jpeg' or 'png'"),
+        ({"compress": {"format": "jpeg", "quality": 0}}, "greater than or equal to 1"),
+        (
+            {"type": "sensor_msgs/msg/CompressedImage", "compress": {"format": "jpeg"}},
+            "compress: expected images of sensor_msgs/msg/Image",
+        ),
+    ],
+)
+def test_a_compression_that_cannot_be_had_is_refused(tmp_path, camera, why):
+    data = yaml.safe_load(profile_path("sim").read_text(encoding="utf-8"))
+    data["cameras"][0] |= camera
+    path = tmp_path / "robot.yaml"
+    path.write_text(yaml.safe_dump(data), encoding="utf-8")
+    with pytest.raises(ProfileError, match=why) as error:
+        load_profile(str(path))
+    assert f"{path}: cameras.0" in str(error.value)
+
+
+def test_a_profile_says_under_which_topic_images_are_recorded(tmp_path):
+    data = yaml.safe_load(profile_path("sim").read_text(encoding="utf-8"))
+    data["cameras"][0]["compress"] = {"format": "png"}
+    path = tmp_path / "robot.yaml"
+    path.write_text(yaml.safe_dump(data), encoding="utf-8")
+    first, second = load_profile(str(path)).cameras
+    assert first.recorded_topic == first.topic + "/compressed"
+    assert second.recorded_topic == second.topic
