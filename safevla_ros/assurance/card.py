@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,7 @@ def _training(policy: Path, run: Path) -> Iterator[str]:
     if not log:
         raise CardError(f"{run / 'log.jsonl'}: expected the log of a run")
     last, episodes = log[-1], settings["episodes"]
+    minutes, parts = _minutes(log)
     yield from (
         "## Training",
         "",
@@ -73,8 +75,9 @@ def _training(policy: Path, run: Path) -> Iterator[str]:
         "|---|---|",
         f"| episodes played | {last['episodes']:,} ({last['episode_frames']:,} steps) |",
         f"| learnt from | {progress['frames']:,} frames in {progress['updates']:,} updates |",
-        f"| time | {progress['elapsed_s'] / 60.0:.0f} minutes: one learning process and "
-        f"{settings['workers']} playing, on CPU cores |",
+        f"| time | {minutes:.0f} minutes: one learning process and {settings['workers']} playing, on "
+        "CPU cores |",
+        f"| parts | {parts}: {_PARTS[parts > 1]} |",
         f"| seed | {episodes['seed']} |",
         f"| batch | {settings['streams']} episodes of {settings['window']} steps |",
         f"| highest learning rate | {settings['learning_rate']:g} (AdamW, cosine) |",
@@ -82,6 +85,21 @@ def _training(policy: Path, run: Path) -> Iterator[str]:
         "All settings are in vla.json.",
         "",
     )
+
+
+_PARTS = (
+    "one run, from nothing to the end",
+    "a run was continued with changed settings, its learning rate begun again; those in vla.json are "
+    "the last part's",
+)
+
+
+def _minutes(log: Sequence[Mapping[str, Any]]) -> tuple[float, int]:
+    """How long was learnt, and in how many parts: the clock begins anew where a run is continued
+    with other settings."""
+    clock = [line["elapsed_s"] for line in log]
+    steps = [after - before for before, after in pairwise(clock)]
+    return (clock[0] + sum(max(0.0, s) for s in steps)) / 60.0, 1 + sum(s < 0.0 for s in steps)
 
 
 def _results(policy: Path, evaluations: Sequence[Evaluation]) -> Iterator[str]:

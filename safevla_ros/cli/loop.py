@@ -32,7 +32,7 @@ def loop(
     budget: Annotated[
         list[str] | None,
         typer.Option(
-            help="Cost allowed per episode, as TERM=NUMBER; once for each term. Default: "
+            help="Cost allowed per episode, as TERM=NUMBER; once for each term. Others: "
             "the specification's."
         ),
     ] = None,
@@ -94,6 +94,7 @@ def loop(
     try:
         terms = load_specification(specification).terms
         allowed = {name: t.budget for name, t in terms.items() if t.budget is not None}
+        allowed |= budgets(budget or [], terms)
         state = load_state(
             directory,
             LoopSettings(
@@ -102,7 +103,7 @@ def loop(
                 episodes=episodes,
                 mode=mode,
                 specification=specification,
-                budgets=budgets(budget, terms) if budget else allowed,
+                budgets=allowed,
                 evaluation_episodes=evaluation_episodes,
                 evaluation_physics=evaluation_physics,
                 margin=margin,
@@ -172,13 +173,19 @@ class Steps:
                 supervisor.add_node(operator)
                 result = run_scenario(operator, supervisor.until)
                 metadata = bags / result.episode_id / "metadata.yaml"
-                supervisor.until(metadata.is_file, BAG_TIMEOUT_S)
+                closed = supervisor.until(metadata.is_file, BAG_TIMEOUT_S)
         except RunError as error:
             raise Failure(
                 ExitCode.FAILED, f"{error}; logs: {self._round(entry) / 'logs'}"
             ) from error
         except Interrupted as error:
             raise KeyboardInterrupt from error
+        if not closed:
+            raise Failure(
+                ExitCode.FAILED,
+                f"{metadata.parent}: not closed within {BAG_TIMEOUT_S:g} s; logs: "
+                f"{self._round(entry) / 'logs'}",
+            )
         costs = {name: term.cumulative for name, term in run.terms.items()}
         self._console.print(
             f"round {entry.number}, episode {len(entry.played) + 1} of {settings.episodes}: "

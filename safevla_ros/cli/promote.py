@@ -38,7 +38,7 @@ def promote(
     ] = "household",
     budget: Annotated[
         list[str] | None,
-        typer.Option(help="Cost allowed per episode instead, as TERM=NUMBER; once for each term."),
+        typer.Option(help="Cost allowed per episode, as TERM=NUMBER. Others: the specification's."),
     ] = None,
     margin: Annotated[
         float, typer.Option(help="By how much success without hazards may fall.", min=0.0, max=1.0)

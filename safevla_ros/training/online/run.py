@@ -177,6 +177,18 @@ class Run:
                 found.setdefault(name, {})[term] = entry
         return found
 
+    def _forget_later_lines(self) -> None:
+        """Drop what was logged after the state was written: it will be done again."""
+        log = self._folder / LOG
+        if log.is_file():
+            lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
+            done = [
+                line
+                for line in lines
+                if line.endswith("\n") and json.loads(line)["steps"] <= self.steps
+            ]
+            log.write_text("".join(done), encoding="utf-8")
+
     def _stops(self) -> bool:
         return self._any(self.stopping)
 
@@ -230,6 +242,8 @@ class Run:
         self.windows.restore(mine["windows"])
         self.collector.restore(mine["collector"])
         self.steps, self.elapsed_s = state["steps"], state["elapsed_s"]
+        if rank() == 0:
+            self._forget_later_lines()
         self._measured = {
             row: Measurement(row, episodes, cost.numpy(), satisfied.numpy())
             for row, episodes, cost, satisfied in state["measured"]
