@@ -18,7 +18,7 @@ A bag is a rosbag2 folder: one MCAP file and metadata.yaml.
     episode_writer                  episodes of a simulator as bags
     contract*, resampling           bags of other robots
     lerobot_*                       LeRobot's data sets, both ways
-    many                            the same work on many bags
+    many, ray_pool                  the same work on many bags, on one machine or a Ray cluster
 
 Messages are bytes as they came from the wire; no ROS is imported.
 """

@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 
 from safevla_ros.bags import BagError
 from safevla_ros.bags.catalogue import bags_below
-from safevla_ros.bags.many import each_bag
+from safevla_ros.bags.many import Pool, each_bag
 from safevla_ros.bags.reader import Bag
 from safevla_ros.bags.steps import BagSteps, EpisodeRecord, StepRecord, steps_of
 
@@ -68,14 +68,15 @@ class EpisodeDataset:
         folder: Path | Iterable[Path],
         *,
         workers: int = 1,
+        pool: Pool | None = None,
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> EpisodeDataset:
-        """Index the bags in `folder` at any depth, in `workers` processes. A bag that cannot be read
-        is passed over, with a note; so are clips whose episode is there. Raises BagError without any
+        """Index the bags in `folder` at any depth, in `workers` processes or those of `pool`. A bag
+        that cannot be read is passed over, with a note; so are clips whose episode is there. Raises BagError without any
         step.
         """
         paths = bags_below(folder) if isinstance(folder, Path) else list(folder)
-        done = each_bag(steps_of, paths, workers=workers, progress=progress)
+        done = each_bag(steps_of, paths, workers=workers, pool=pool, progress=progress)
         return cls.of(each.result or BagSteps(None, notes=[each.error]) for each in done)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""The same work on many bags, over the cores of one machine.
+"""The same work on many bags, over the cores of one machine or of a cluster.
 
 A bag that fails is reported and passed over. With a file for the results the work can be
 interrupted and taken up again: each line is one bag's, and a bag that has one, and has not changed
@@ -13,9 +13,9 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from safevla_ros.bags import BagError
 
@@ -31,18 +31,37 @@ class Done(Generic[T]):
     error: str = ""
 
 
+class Pool(Protocol):
+    """Processes somewhere else, as many as `workers`. A future raises one of `lost` when its process
+    has died."""
+
+    workers: int
+    lost: tuple[type[Exception], ...]
+
+    def submit(self, work: Callable[..., Any], /, *arguments: Any) -> Future[Any]:
+        """Call `work` in one of them."""
+
+
 def each_bag(
     work: Callable[[Path], T],
     paths: Sequence[Path],
     *,
     workers: int = 1,
+    pool: Pool | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Iterator[Done[T]]:
     """Call `work` on every bag, in the order of `paths`.
 
-    `work` is called in `workers` processes (1: in this one), so it must be a function of a module
-    or a `functools.partial` of one. It may raise BagError or ValueError. Few results wait in memory.
+    `work` is called in `workers` processes (1: in this one), or in those of `pool`, so it must be a
+    function of a module or a `functools.partial` of one. It may raise BagError or ValueError. Few
+    results wait in memory.
     """
+    if pool is not None:
+        absolute = [path.absolute() for path in paths]  # the others do not stand where we do
+        found = _in_order(work, absolute, pool, pool.workers, pool.lost, progress)
+        for path, done in zip(paths, found, strict=True):
+            yield replace(done, path=path)
+        return
     if workers <= 1:
         for number, path in enumerate(paths):
             progress(number, len(paths))
@@ -51,18 +70,32 @@ def each_bag(
         return
     # Spawned: a fork would copy locks that threads of this process hold.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(paths) or 1), context) as pool:
-        waiting: dict[int, Future[Done[T]]] = {}
-        submitted = 0
-        for number in range(len(paths)):
-            while submitted < len(paths) and len(waiting) < 2 * workers:
-                waiting[submitted] = pool.submit(_work, work, paths[submitted])
-                submitted += 1
-            while not waiting[number].done():
-                wait(waiting.values(), timeout=0.5, return_when=FIRST_COMPLETED)
-                finished = sum(future.done() for future in waiting.values())
-                progress(number + finished, len(paths))
+    with ProcessPoolExecutor(min(workers, len(paths) or 1), context) as processes:
+        yield from _in_order(work, paths, processes, workers, (), progress)
+
+
+def _in_order(
+    work: Callable[[Path], T],
+    paths: Sequence[Path],
+    pool: Pool | ProcessPoolExecutor,
+    workers: int,
+    lost: tuple[type[Exception], ...],
+    progress: Callable[[int, int], None],
+) -> Iterator[Done[T]]:
+    waiting: dict[int, Future[Done[T]]] = {}
+    submitted = 0
+    for number, path in enumerate(paths):
+        while submitted < len(paths) and len(waiting) < 2 * workers:
+            waiting[submitted] = pool.submit(_work, work, paths[submitted])
+            submitted += 1
+        while not waiting[number].done():
+            wait(waiting.values(), timeout=0.5, return_when=FIRST_COMPLETED)
+            finished = sum(future.done() for future in waiting.values())
+            progress(number + finished, len(paths))
+        try:
             yield waiting.pop(number).result()
+        except lost as error:
+            yield Done(path, None, f"{path}: the process that worked on it died: {error}")
     progress(len(paths), len(paths))
 
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from safevla_ros.cli.cluster import OnRay, RayAddress, ray_pool
 from safevla_ros.cli.failure import ExitCode, Failure
+
+if TYPE_CHECKING:
+    from safevla_ros.bags.contract import Contract
+    from safevla_ros.bags.contract_import import Imported
+    from safevla_ros.bags.ray_pool import RayPool
 
 HOW = "pip install 'safevla-ros[bags]'"
 
@@ -19,6 +27,8 @@ def export(
     to: Annotated[Path, typer.Argument(help="Folder of the new data set.", show_default=False)],
     fps: Annotated[int, typer.Option(help="Steps a second, as LeRobot counts frames.", min=1)] = 2,
     workers: Annotated[int, typer.Option(help="Processes that read bags.", min=1)] = 1,
+    ray: OnRay = False,
+    ray_address: RayAddress = "",
 ) -> None:
     """Export episodes as a LeRobot data set (v3), costs, margins and decisions included.
 
@@ -34,12 +44,13 @@ def export(
     except ImportError as error:
         raise Failure(ExitCode.LACKS_SOFTWARE, f"this needs pyarrow: {HOW} ({error})") from error
     try:
-        with Progress() as progress:
+        with ray_pool(ray, ray_address) as pool, Progress() as progress:
             reading = progress.add_task("reading bags")
             writing = progress.add_task("writing steps")
             data = EpisodeDataset.open(
                 folder,
                 workers=workers,
+                pool=pool,
                 progress=lambda done, total: progress.update(reading, completed=done, total=total),
             )
             robots = {e.provenance.get("robot", "") for e in data.episodes} - {""}
@@ -71,10 +82,16 @@ def import_(
         Path | None,
         typer.Option(help="What the topics of another robot's bag are; see config/contracts/."),
     ] = None,
+    workers: Annotated[
+        int, typer.Option(help="Processes that import bags by a contract.", min=1)
+    ] = 1,
+    ray: OnRay = False,
+    ray_address: RayAddress = "",
 ) -> None:
     """Make bags of ours of a LeRobot data set, or of another robot's bag by a contract.
 
     Episodes that are there already stay, so an interrupted import is taken up by calling it again.
+    A bag that cannot be imported is named and passed over; the exit code is 1 then.
 
     Example: `safevla bags import lerobot_dataset bags`
 
@@ -84,7 +101,8 @@ def import_(
 
     try:
         if contract is not None:
-            _import_bags(source, to, contract)
+            with ray_pool(ray, ray_address) as pool:
+                _import_bags(source, to, contract, workers, pool)
         else:
             _import_lerobot(source, to)
     except ImportError as error:
@@ -110,14 +128,48 @@ def _import_lerobot(source: Path, to: Path) -> None:
     print(f"{to}: {len(bags)} episodes written")
 
 
-def _import_bags(source: Path, to: Path, path: Path) -> None:
+def _import_bags(source: Path, to: Path, path: Path, workers: int, pool: RayPool | None) -> None:
+    from rich.progress import Progress
+
     from safevla_ros.bags.catalogue import bags_below
     from safevla_ros.bags.contract import load_contract
-    from safevla_ros.bags.contract_import import import_bag
+    from safevla_ros.bags.many import each_bag
     from safevla_ros.bags.metadata import METADATA_FILE
 
     contract = load_contract(path)
-    costs = {}
+    to.mkdir(parents=True, exist_ok=True)
+    bags, failures = [], []
+    for bag in bags_below(source):
+        if (to / bag.name / METADATA_FILE).is_file():
+            print(f"{to / bag.name}: is there already")
+        else:
+            bags.append(bag)
+    work = functools.partial(import_one, to=to.absolute(), contract=contract)
+    with Progress() as progress:
+        task = progress.add_task("importing bags", total=len(bags))
+
+        def tell(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        for done in each_bag(work, bags, workers=workers, pool=pool, progress=tell):
+            if done.result is None:
+                failures.append(done.error)
+                continue
+            progress.console.print(f"{to / done.path.name}: {done.result.steps} steps")
+            for what, count in done.result.left_out.items():
+                progress.console.print(f"  {count} steps left out: {what} is missing")
+            for note in done.result.notes:
+                progress.console.print(f"  note: {note}")
+    if failures:
+        raise Failure(ExitCode.FAILED, "\n".join(failures))
+
+
+def import_one(bag: Path, *, to: Path, contract: Contract) -> Imported:
+    """Import a bag by a contract as a folder of its name in `to`, which appears when it is whole.
+    Raises BagError, or ValueError where profile or specification of the contract cannot be used."""
+    from safevla_ros.bags.contract_import import import_bag
+
+    costs: dict[str, Any] = {}
     if contract.robot:
         from safevla_ros.robot.kinematics import Kinematics
         from safevla_ros.robot.profile import load_profile, urdf_path
@@ -129,14 +181,7 @@ def _import_bags(source: Path, to: Path, path: Path) -> None:
             "kinematics": Kinematics(urdf_path(profile)),
             "specification": load_specification(contract.specification),
         }
-    for bag in bags_below(source):
-        target = to / bag.name
-        if (target / METADATA_FILE).is_file():
-            print(f"{target}: is there already")
-            continue
-        done = import_bag(bag, target, contract, **costs)
-        print(f"{target}: {done.steps} steps")
-        for what, count in done.left_out.items():
-            print(f"  {count} steps left out: {what} is missing")
-        for note in done.notes:
-            print(f"  note: {note}")
+    with tempfile.TemporaryDirectory(prefix=".importing-", dir=to) as folder:
+        done = import_bag(bag, Path(folder) / bag.name, contract, **costs)
+        (Path(folder) / bag.name).rename(to / bag.name)
+    return done

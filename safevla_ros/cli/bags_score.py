@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from safevla_ros.cli.cluster import OnRay, RayAddress, ray_pool
 from safevla_ros.cli.failure import ExitCode, Failure
 
 
@@ -34,6 +35,8 @@ def score(
         typer.Option(help="Length of a step [s] in bags without costs. Default: the profile's."),
     ] = None,
     workers: Annotated[int, typer.Option(help="Processes; as many as cores help.", min=1)] = 1,
+    ray: OnRay = False,
+    ray_address: RayAddress = "",
     results: Annotated[
         Path | None,
         typer.Option(
@@ -94,12 +97,12 @@ def score(
             waiting.append(path)
         else:
             tell(path, {key: value for key, value in found.items() if key not in ("bag", "state")})
-    with console.status("scoring ...") as status:
+    with ray_pool(ray, ray_address) as pool, console.status("scoring ...") as status:
 
         def progress(done: int, total: int) -> None:
             status.update(f"scoring: {done} of {total} bags ...")
 
-        for done in each_bag(work, waiting, workers=workers, progress=progress):
+        for done in each_bag(work, waiting, workers=workers, pool=pool, progress=progress):
             if done.result is None:
                 failures.append(done.error)
                 continue

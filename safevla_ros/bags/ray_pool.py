@@ -1,0 +1,61 @@
+"""A Ray cluster that work on many bags is spread over, instead of the cores of one machine.
+
+The cluster's machines must have this package installed, in the version that calls it, and must find
+the bags under the paths that they have here: on a file system that all of them share.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Any, TypeVar
+
+# A robot's data is nobody else's business: Ray would tell its makers how it is used.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+import ray
+from ray import exceptions
+
+from safevla_ros.bags import BagError
+
+T = TypeVar("T")
+
+
+class RayPool:
+    """Connected to a cluster while it is entered; for `each_bag`."""
+
+    lost = (
+        exceptions.WorkerCrashedError,
+        exceptions.NodeDiedError,
+        exceptions.OutOfMemoryError,
+        exceptions.ObjectLostError,
+    )
+
+    def __init__(self, address: str = "") -> None:
+        """`address`: of a cluster, as `host:6379` or `ray://host:10001`; empty: the one that Ray
+        finds (RAY_ADDRESS, then this machine), else one that lives as long as this. Raises BagError
+        when there is no cluster at the address."""
+        try:
+            ray.init(address or None, log_to_driver=False, logging_level="error")
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise BagError(f"Ray: no cluster {address and f'at {address}'}: {error}") from error
+        self.workers = max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+    def submit(self, work: Callable[..., T], /, *arguments: Any) -> Future[T]:
+        """Call `work` on one core of the cluster. A machine or process that dies is made up for by
+        another three times; then the future raises one of `lost`."""
+        future: Future[T] = ray.remote(work).remote(*arguments).future()
+        return future
+
+    def __enter__(self) -> RayPool:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Leave the cluster; what it still works on for us is given up."""
+        ray.shutdown()

@@ -1,0 +1,51 @@
+"""The options of verbs whose work can be spread over a Ray cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from safevla_ros.cli.failure import ExitCode, Failure
+
+if TYPE_CHECKING:
+    from safevla_ros.bags.ray_pool import RayPool
+
+OnRay = Annotated[
+    bool,
+    typer.Option(
+        "--ray", help="Work on a Ray cluster: the one there is, else one on this machine."
+    ),
+]
+RayAddress = Annotated[
+    str,
+    typer.Option(
+        help="Its address, as HOST:6379 or ray://HOST:10001; implies --ray. Default: RAY_ADDRESS, "
+        "then what runs on this machine."
+    ),
+]
+
+
+@contextmanager
+def ray_pool(wanted: bool, address: str) -> Iterator[RayPool | None]:
+    """The cluster that was asked for; None: none was. Raises Failure where there is none, or no
+    Ray."""
+    if not (wanted or address):
+        yield None
+        return
+    try:
+        from safevla_ros.bags.ray_pool import RayPool
+    except ImportError as error:
+        raise Failure(
+            ExitCode.LACKS_SOFTWARE, f"--ray needs Ray: pip install 'safevla-ros[ray]' ({error})"
+        ) from error
+    from safevla_ros.bags import BagError
+
+    try:
+        pool = RayPool(address)
+    except BagError as error:
+        raise Failure(ExitCode.FAILED, str(error)) from error
+    with pool:
+        yield pool
