@@ -24,6 +24,8 @@ import shutil
 import threading
 import time
 import uuid
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.action import ActionServer, CancelResponse
@@ -34,6 +36,7 @@ from safevla_ros.action import RecordEpisode
 from safevla_ros.bags import BagError, RawMessage
 from safevla_ros.bags import metadata as keys
 from safevla_ros.bags.clips import CLIPS, ClipTimes, ClipWindow, Event, clip_name
+from safevla_ros.bags.mcap_file import Topic
 from safevla_ros.bags.recorder import Recorder, free_name
 from safevla_ros.bags.retention import Retention, make_room
 from safevla_ros.bags.writer import MIB, Limits
@@ -44,6 +47,9 @@ from safevla_ros.nodes.bridge.recording import Recording, distro, machine_facts,
 from safevla_ros.nodes.bridge.topic_tap import TopicTap
 from safevla_ros.nodes.lifecycle import ConfigurationError, Diagnostics, GraphNode, spin
 from safevla_ros.robot.messages import stamp_ns
+
+if TYPE_CHECKING:
+    from safevla_ros.nodes.bridge.live_view import LiveView
 
 TRAILING_S = 1.0
 """So long after an episode its last messages are awaited."""
@@ -90,6 +96,8 @@ class TrainingBridge(GraphNode):
         self.declare(
             "retention_days", 0, "Whole bags older than this are deleted; 0: never", 0, 36500
         )
+        self.declare("view_port", 0, "Port of the live view for Foxglove; 0: none", 0, 65535)
+        self.declare("view_host", "127.0.0.1", "Address the live view is served on; 0.0.0.0: all")
         self._recordings: list[Recording] = []
         self._last_bag = ""
         self._problem = ""
@@ -113,6 +121,7 @@ class TrainingBridge(GraphNode):
         tap = self._tap = TopicTap(self, self._take, self._reported)
         wanted = wanted_topics(self.profile)
         recorded = [made for item in wanted if (made := tap.subscribe(item)) is not None]
+        self._view, self._view_problem = self._start_view(tap.heard)
         self._roles = {item.role: self.resolve_topic_name(item.recorded_topic) for item in wanted}
         self._recorder = Recorder(
             self._directory,
@@ -160,8 +169,10 @@ class TrainingBridge(GraphNode):
         self.stop()
 
     def teardown(self) -> None:
-        """The action server, and what `setup` did not make."""
+        """The action server, the live view, and what `setup` did not make."""
         self._configured = False
+        if self._view is not None:
+            self._view.close()
         self._action.destroy()
         self._tap.destroy()
 
@@ -184,6 +195,28 @@ class TrainingBridge(GraphNode):
 
     def _take(self, message: RawMessage) -> None:
         self._recorder.take(message)
+        if self._view is not None:
+            self._view.publish(message)
+
+    def _start_view(self, heard: Sequence[Topic]) -> tuple[LiveView | None, str]:
+        """The live view where one is asked for, or why there is none: that stops no recording."""
+        port, host = self.get_parameter("view_port").value, self.get_parameter("view_host").value
+        if not port:
+            return None, ""
+        try:
+            from safevla_ros.nodes.bridge.live_view import LiveView, LiveViewError
+        except ImportError as error:
+            return self._no_view(f"pip install 'safevla-ros[viewer]' ({error})")
+        try:
+            view = LiveView(host, port, heard)
+        except LiveViewError as error:
+            return self._no_view(str(error))
+        self.get_logger().info(f"live view: Foxglove, ws://{host}:{port}")
+        return view, ""
+
+    def _no_view(self, why: str) -> tuple[None, str]:
+        self.get_logger().error(f"no live view: {why}")
+        return None, f"no live view: {why}"
 
     def _on_specification(self, message: CostSpecification) -> None:
         self._facts[keys.SPECIFICATION] = message.name
@@ -358,6 +391,9 @@ class TrainingBridge(GraphNode):
             if cancelled or due or (recording.goal is not None and recording.writer.closed):
                 self._end(recording)
         self._finish_closed()
+        if self._view is not None:
+            self._view.tick()
+            self._view_problem = self._view.problem
 
     def _end(self, recording: Recording) -> None:
         """Let a bag be closed; `_finish_closed` sees to the rest. A second call does nothing."""
@@ -419,6 +455,7 @@ class TrainingBridge(GraphNode):
             "lost_by_dds": self._tap.lost.total(),
             "free_disk_mib": free_mib,
             "last_bag": self._last_bag,
+            "live_view": self._view_problem or ("off" if self._view is None else "on"),
         }
         if problem:
             self.diagnostics.set_status(Diagnostics.ERROR, problem)
@@ -427,6 +464,8 @@ class TrainingBridge(GraphNode):
             self.diagnostics.set_status(
                 Diagnostics.WARN, why or "messages come faster than they can be written"
             )
+        elif self._view_problem:
+            self.diagnostics.set_status(Diagnostics.WARN, self._view_problem)
         elif self.active:
             self.diagnostics.set_status(
                 Diagnostics.OK, "records" if progress else "waits for an episode"

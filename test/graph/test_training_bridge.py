@@ -7,6 +7,7 @@ import json
 import math
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -363,6 +364,25 @@ def test_images_are_compressed_where_the_profile_says_so(others: Others, tmp_pat
     assert json.loads(bag.provenance[keys.DROPPED]) == {raw.topic: 1}
     with AnyReader([folder]) as reader:  # it compares the hash of the type with its definition
         assert f"/{topic}" not in reader.topics
+
+
+def test_a_live_view_that_cannot_be_had_costs_no_recording(others: Others) -> None:
+    """Its port is taken; where its SDK is not installed, that is what is said."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        bridge = others.bring_up(view_port=taken.getsockname()[1])
+        said = others.graph.collect(DiagnosticArray, "/diagnostics")
+
+        def is_told(message: Any) -> bool:
+            return any(
+                status.name == "/training_bridge" and status.message.startswith("no live view: ")
+                for status in message.status
+            )
+
+        said.wait(is_told, what="the reason on /diagnostics")
+        folder = others.begin("e")
+        sent = [others.move() for _ in range(3)]
+        others.graph.wait_for(lambda: odometry_in(folder) == sent, "the messages on the disk")
+    assert "no live view" in bridge.output()
 
 
 def test_a_publisher_that_offers_less_than_expected_is_recorded_all_the_same(

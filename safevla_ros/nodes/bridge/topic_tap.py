@@ -45,6 +45,8 @@ class TopicTap:
         self._peeks: dict[str, Callable[[bytes], None]] = {}
         self.lost: Counter[str] = Counter()
         """Messages by topic that DDS lost on the way here."""
+        self.heard: list[Topic] = []
+        """The topics as they are heard, whatever they are recorded as."""
 
     @property
     def counts_lost(self) -> bool:
@@ -58,21 +60,28 @@ class TopicTap:
         name = node.resolve_topic_name(wanted.topic)
         try:
             kind = message_type(wanted.type)
-            definition = find_definition(wanted.recorded_type)
+            qos, kept = [as_recorded(wanted.qos)], wanted.role in KEPT_ROLES
+            heard = Topic(name, wanted.type, find_definition(wanted.type), qos, kept=kept)
         except (ConfigurationError, DefinitionError) as error:
             node.get_logger().warning(f"topic {name} is not recorded: {error}")
             return None
-        encode = None if wanted.compress is None else _encoder(wanted.compress)
+        recorded = self._recorded(heard, wanted)
         node.subscription(kind, wanted.topic, self._taker(name), wanted.qos, raw=True)
         self._silent[name] = wanted
+        self.heard.append(heard)
+        return recorded
+
+    def _recorded(self, heard: Topic, wanted: Wanted) -> Topic:
+        """How a topic stands in a bag. Raises ConfigurationError."""
+        if wanted.compress is None:
+            return heard
         return Topic(
-            node.resolve_topic_name(wanted.recorded_topic),
+            self._node.resolve_topic_name(wanted.recorded_topic),
             wanted.recorded_type,
-            definition,
-            [as_recorded(wanted.qos)],
-            kept=wanted.role in KEPT_ROLES,
-            source=name,
-            encode=encode,
+            find_definition(wanted.recorded_type),
+            heard.qos,
+            source=heard.name,
+            encode=_encoder(wanted.compress),
         )
 
     def peek(self, topic: str, kind: type, take: Callable[[Any], None]) -> None:
