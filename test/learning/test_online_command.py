@@ -40,7 +40,7 @@ def test_a_run_is_started_refused_twice_gone_on_with_and_exported(tmp_path):
     call("export", "--name", "mine", "--directory", run, "--output", tmp_path)
     policy = TorchPolicy(tmp_path / "mine", vla_examples.ROLES)
     assert policy.description.id == "mine"
-    assert "temperature: 1.0" in (tmp_path / "mine" / "policy.yaml").read_text()
+    assert "temperature: 0.5" in (tmp_path / "mine" / "policy.yaml").read_text()
 
 
 @pytest.mark.parametrize(

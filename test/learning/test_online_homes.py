@@ -133,7 +133,8 @@ def test_a_run_moves_the_policy_and_goes_on_as_if_it_had_not_been_stopped(tmp_pa
         if name in begun.state_dict() and not torch.equal(weights, begun.state_dict()[name])
     }
     assert any(name.startswith("actor") for name in moved)
-    assert any(name.startswith("cameras") for name in moved)
+    assert any(name.startswith("memory") for name in moved)
+    assert not any(name.startswith("cameras") for name in moved)  # perception is frozen
     for name, weights in policy.state_dict().items():
         torch.testing.assert_close(other.state_dict()[name], weights, rtol=0, atol=0)
     line = lines(whole)[-1]
