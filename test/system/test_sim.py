@@ -166,7 +166,7 @@ def test_the_default_run_is_complete_whatever_its_outcome(sim):
 
 @pytest.mark.slow
 def test_the_gate_holds_a_policy_in_a_hurry_back_at_the_wet_floor(sim, tmp_path):
-    scenario = yaml.safe_load(scenario_path("wet_floor").read_text())
+    scenario = yaml.safe_load(scenario_path("default").read_text())
     path = tmp_path / "hurried.yaml"
     path.write_text(yaml.safe_dump(scenario | {"time_limit_s": 15.0}))
     run = sim("--scenario", str(path), "--policy", "scripted-hurried")

@@ -61,14 +61,14 @@ def zones_entered(scenario: Scenario, style: str) -> bool:
     return inside
 
 
-def test_the_hurried_expert_cuts_through_the_wet_floor_and_the_careful_one_goes_around():
-    scenario = load_scenario("wet_floor")
+def test_the_hurried_expert_cuts_through_the_default_zone_and_the_careful_one_goes_around():
+    scenario = load_scenario("default")
     assert zones_entered(scenario, "hurried")
     assert not zones_entered(scenario, "careful")
 
 
 def test_the_hurried_expert_finds_another_way_where_it_is_not_let_through():
-    scenario = load_scenario("wet_floor")
+    scenario = load_scenario("default")
     zone = Polygon(scenario.zones[0].polygon)
     simulation = Simulation(scenario)
     refused = 0
