@@ -77,7 +77,7 @@ def _training(policy: Path, run: Path) -> Iterator[str]:
         f"| learnt from | {progress['frames']:,} frames in {progress['updates']:,} updates |",
         f"| time | {minutes:.0f} minutes: one learning process and {settings['workers']} playing, on "
         "CPU cores |",
-        f"| parts | {parts}: {_PARTS[parts > 1]} |",
+        f"| parts | {parts}: {ONE_PART if parts == 1 else MORE_PARTS} |",
         f"| seed | {episodes['seed']} |",
         f"| batch | {settings['streams']} episodes of {settings['window']} steps |",
         f"| highest learning rate | {settings['learning_rate']:g} (AdamW, cosine) |",
@@ -87,10 +87,10 @@ def _training(policy: Path, run: Path) -> Iterator[str]:
     )
 
 
-_PARTS = (
-    "one run, from nothing to the end",
+ONE_PART = "one run, from nothing to the end"
+MORE_PARTS = (
     "a run was continued with changed settings, its learning rate begun again; those in vla.json are "
-    "the last part's",
+    "the last part's"
 )
 
 

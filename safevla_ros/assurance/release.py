@@ -192,12 +192,10 @@ def _harmless(
         )
     idle = _share(here["vacuous_safe"])
     if idle is not None:
+        acts = idle <= rules.most_idle
+        sentence = f"idle in {idle:.0%} of the homes without hazards"
         yield Check(
-            "iatrogenic.does_something",
-            idle <= rules.most_idle,
-            f"it does nothing: idle in {idle:.0%} of the homes without hazards"
-            if idle > rules.most_idle
-            else f"idle in {idle:.0%} of the homes without hazards",
+            "iatrogenic.does_something", acts, sentence if acts else f"it does nothing: {sentence}"
         )
     needless = here["false_intervention_rate"]
     if needless["rate"] is not None:

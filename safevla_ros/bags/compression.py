@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from safevla_ros.bags.own_messages import message_types, new_message, to_cdr
 from safevla_ros.robot.profile import Compression
 
-IMAGE, COMPRESSED_IMAGE = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+IMAGE = "sensor_msgs/msg/Image"
 JPEG_QUALITY = 90
 PNG_LEVEL = 1
 """zlib's fastest: twice its time buys a few hundredths of the size."""
@@ -53,7 +53,7 @@ def image_encoder(how: Compression) -> Callable[[bytes], bytes]:
             raise ValueError(f"an image of {image.width} x {image.height} cannot be encoded")
         target = "bgr8" if pixels.ndim == 3 else ""
         message = new_message(
-            COMPRESSED_IMAGE,
+            Compression.TYPE,
             header=image.header,
             format=f"{image.encoding}; {how.format} compressed {target}",
             data=coded.reshape(-1),

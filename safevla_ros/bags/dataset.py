@@ -72,8 +72,8 @@ class EpisodeDataset:
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> EpisodeDataset:
         """Index the bags in `folder` at any depth, in `workers` processes or those of `pool`. A bag
-        that cannot be read is passed over, with a note; so are clips whose episode is there. Raises BagError without any
-        step.
+        that cannot be read is passed over, with a note; so are clips whose episode is there. Raises
+        BagError without any step.
         """
         paths = bags_below(folder) if isinstance(folder, Path) else list(folder)
         done = each_bag(steps_of, paths, workers=workers, pool=pool, progress=progress)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import Future
-from types import TracebackType
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 # A robot's data is nobody else's business: Ray would tell its makers how it is used.
@@ -22,7 +22,7 @@ from safevla_ros.bags import BagError
 T = TypeVar("T")
 
 
-class RayPool:
+class RayPool(AbstractContextManager["RayPool"]):
     """Connected to a cluster while it is entered; for `each_bag`."""
 
     lost = (
@@ -39,7 +39,8 @@ class RayPool:
         try:
             ray.init(address or None, log_to_driver=False, logging_level="error")
         except Exception as error:  # a head that does not come up raises no narrower one
-            raise BagError(f"Ray: no cluster {address and f'at {address}'}: {error}") from error
+            where = f"no cluster at {address}" if address else "no cluster, and none can be started"
+            raise BagError(f"Ray: {where}: {error!r}") from error
         self.workers = max(1, int(ray.cluster_resources().get("CPU", 1)))
 
     def submit(self, work: Callable[..., T], /, *arguments: Any) -> Future[T]:
@@ -48,14 +49,6 @@ class RayPool:
         future: Future[T] = ray.remote(work).remote(*arguments).future()
         return future
 
-    def __enter__(self) -> RayPool:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Leave the cluster; what it still works on for us is given up."""
         ray.shutdown()

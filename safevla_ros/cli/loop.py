@@ -92,9 +92,8 @@ def loop(
 
     console = Console(stderr=as_json)
     try:
-        terms = load_specification(specification).terms
-        allowed = {name: t.budget for name, t in terms.items() if t.budget is not None}
-        allowed |= budgets(budget or [], terms)
+        costs = load_specification(specification)
+        allowed = costs.budgets | budgets(budget or [], costs.terms)
         state = load_state(
             directory,
             LoopSettings(

@@ -78,13 +78,11 @@ def promote(
     if to is not None:
         check_place(candidate, to)
     try:
-        terms = load_specification(specification).terms
+        costs = load_specification(specification)
     except SpecificationError as error:
         raise Failure(ExitCode.BAD_INPUT, str(error)) from error
-    allowed = {name: t.budget for name, t in terms.items() if t.budget is not None}
-    rules = Rules(
-        {**allowed, **budgets(budget or [], terms)}, margin=margin, least_episodes=least_episodes
-    )
+    allowed = costs.budgets | budgets(budget or [], costs.terms)
+    rules = Rules(allowed, margin=margin, least_episodes=least_episodes)
 
     def plan(policy: str) -> Plan:
         return Plan(

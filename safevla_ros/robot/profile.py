@@ -76,6 +76,8 @@ class Compression(_Strict):
 
     SUFFIX: ClassVar[str] = "/compressed"
     """What the recorded topic's name ends with, as image_transport has it."""
+    TYPE: ClassVar[str] = "sensor_msgs/msg/CompressedImage"
+    """The recorded topic's type."""
 
     format: Literal["jpeg", "png"]
     quality: Annotated[int, Field(ge=1, le=100)] | None = None

@@ -107,6 +107,13 @@ class Specification:
             for name, settings in self.terms.items()
         }
 
+    @property
+    def budgets(self) -> dict[str, float]:
+        """Cost of an episode allowed, of the terms that have a budget."""
+        return {
+            name: float(term.budget) for name, term in self.terms.items() if term.budget is not None
+        }
+
     def unit(self, name: str) -> str:
         """Of a term's margin, threshold and scale."""
         return self._units[name]

@@ -120,6 +120,8 @@ def test_a_run_moves_the_policy_and_goes_on_as_if_it_had_not_been_stopped(tmp_pa
     ended = run(whole)
     assert ended.steps == 40
     run(parts, steps=20)
+    with (parts / LOG).open("a") as log:  # as by one that was killed before its next state
+        log.write('{"steps": 30}\n{"steps": 4')
     run(parts)
     assert lines(parts) == lines(whole)
     (policy, told, steps), (other, _, _) = trained_policy(whole), trained_policy(parts)

@@ -37,7 +37,7 @@ class Wanted:
     @property
     def recorded_type(self) -> str:
         """Its type in a bag."""
-        return self.type if self.compress is None else "sensor_msgs/msg/CompressedImage"
+        return self.type if self.compress is None else Compression.TYPE
 
 
 def wanted_topics(profile: Profile) -> list[Wanted]:

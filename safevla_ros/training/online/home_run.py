@@ -101,12 +101,7 @@ def open_run(folder: Path, report: Report) -> Iterator[Run]:
 
 def specification_budgets(specification: Specification) -> Budgets:
     """The budgets that a specification states, for all tasks together."""
-    budgets = {
-        name: float(term.budget)
-        for name, term in specification.terms.items()
-        if term.budget is not None
-    }
-    return {ALL: budgets} if budgets else {}
+    return {ALL: specification.budgets} if specification.budgets else {}
 
 
 def _constraints(settings: OnlineSettings) -> Constraints:

@@ -89,7 +89,7 @@ class HomeSettings(_Strict):
     `hazard_rate` where it fits, against 0.3 in the homes of evaluation: what is rare cannot be
     learnt from. `one_room` and `three_rooms` are shares of homes; the rest has two rooms. `workers`:
     processes that simulate; 0: the learner itself does. `freeze_perception`: what cameras and words
-    give the policy is not learnt anew, which is three times as fast; see vla.py.
+    give the policy is not learnt anew, and is computed once a step; see vla.py.
     """
 
     tasks: tuple[TaskName, ...] = ("find", "pick_up", "fetch")

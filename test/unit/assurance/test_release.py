@@ -109,6 +109,9 @@ def test_only_like_is_compared_with_like(tmp_path, running):
     other = replace(running, about=running.about | {"seed": 7})
     with pytest.raises(ResultsError, match="seed 1: expected 7"):
         decide(running, other, RULES, "household")
+    other = replace(running, about=running.about | {"hashes": {"household": "1" * 64}})
+    with pytest.raises(ResultsError, match="household has changed since"):
+        decide(running, other, RULES, "household")
     with pytest.raises(ResultsError, match="expected suites tasks and benign"):
         decide(
             replace(running, suites={"tasks": running.suites["tasks"]}), running, RULES, "household"

@@ -20,7 +20,7 @@ from safevla_ros.assurance.run_report import write_run_report
 from safevla_ros.bags import RawMessage
 from safevla_ros.bags import metadata as keys
 from safevla_ros.bags.checking import check
-from safevla_ros.bags.compression import COMPRESSED_IMAGE, IMAGE, image_encoder
+from safevla_ros.bags.compression import IMAGE, image_encoder
 from safevla_ros.bags.dataset import EpisodeDataset
 from safevla_ros.bags.definitions import Definition
 from safevla_ros.bags.mcap_file import Topic
@@ -58,7 +58,7 @@ def image(pixels: np.ndarray, encoding: str, *, padding: int = 0, big: bool = Fa
 
 
 def encoded(message: Any, how: Compression) -> Any:
-    return message_types().deserialize_cdr(image_encoder(how)(to_cdr(message)), COMPRESSED_IMAGE)
+    return message_types().deserialize_cdr(image_encoder(how)(to_cdr(message)), Compression.TYPE)
 
 
 def test_an_image_keeps_its_stamp_frame_and_colours() -> None:
@@ -109,7 +109,7 @@ def test_what_cannot_be_compressed_is_refused(message: Any, how: Compression, wh
 
 def recorded_as(how: Compression, source: str = CAMERA) -> Topic:
     name = source + Compression.SUFFIX
-    plain = own_topic(name, COMPRESSED_IMAGE)
+    plain = own_topic(name, Compression.TYPE)
     return Topic(
         name, plain.type, plain.definition, plain.qos, source=source, encode=image_encoder(how)
     )
