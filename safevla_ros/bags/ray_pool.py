@@ -7,6 +7,7 @@ the bags under the paths that they have here: on a file system that all of them 
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
@@ -20,6 +21,8 @@ from ray import exceptions
 from safevla_ros.bags import BagError
 
 T = TypeVar("T")
+ANSWER_S = 5.0
+"""So long a cluster may take to answer at its address."""
 
 
 class RayPool(AbstractContextManager["RayPool"]):
@@ -36,6 +39,7 @@ class RayPool(AbstractContextManager["RayPool"]):
         """`address`: of a cluster, as `host:6379` or `ray://host:10001`; empty: the one that Ray
         finds (RAY_ADDRESS, then this machine), else one that lives as long as this. Raises BagError
         when there is no cluster at the address."""
+        _require_answer(address)
         try:
             ray.init(address or None, log_to_driver=False, logging_level="error")
         except Exception as error:  # a head that does not come up raises no narrower one
@@ -52,3 +56,14 @@ class RayPool(AbstractContextManager["RayPool"]):
     def __exit__(self, *error: object) -> None:
         """Leave the cluster; what it still works on for us is given up."""
         ray.shutdown()
+
+
+def _require_answer(address: str) -> None:
+    """Raises BagError where nothing answers at HOST:PORT: Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and port.isdecimal()):
+        return  # a word of Ray's own, as auto
+    try:
+        socket.create_connection((host, int(port)), ANSWER_S).close()
+    except (OSError, OverflowError) as error:
+        raise BagError(f"Ray: no cluster at {address}: {error}") from error

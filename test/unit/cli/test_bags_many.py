@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -164,3 +165,14 @@ def test_where_ray_is_missing_it_says_how_to_get_it(
     code, _, errors = call("score", "bags", "--ray")
     assert code == 4
     assert "--ray needs Ray: pip install 'safevla-ros[ray]'" in errors
+
+
+def test_a_cluster_that_is_not_there_is_one_sentence(call: Call, tmp_path: Path, bad: Path) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'safevla-ros[ray]'")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # nobody listens
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        code, _, errors = call("score", "bags", "--ray-address", address)
+    assert code == 1
+    assert f"no cluster at {address}" in errors
+    assert "Traceback" not in errors
