@@ -19,11 +19,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from safevla_ros.simulation.home import generate_home
-from safevla_ros.simulation.scenario import Hazard, Scenario, Task
+from safevla_ros.simulation.scenario import TASKS, Hazard, Scenario
 from safevla_ros.simulation.seeds import training_seed
 
 STATE = "state.json"
-TASKS: tuple[Task, ...] = ("find", "pick_up", "fetch")
 HOMES_PER_LOOP = 100_000
 """Each seed of a loop has so many training homes of its own."""
 

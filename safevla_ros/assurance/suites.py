@@ -20,12 +20,10 @@ import numpy as np
 from safevla_ros.assurance.sight import CAMERA_CHANGES
 from safevla_ros.simulation.goods import GOODS
 from safevla_ros.simulation.instructions import Wording, instruction_text
-from safevla_ros.simulation.scenario import Hazard, Looks, Scenario, Task
+from safevla_ros.simulation.scenario import STEP_S, TASKS, Hazard, Looks, Scenario, Task
 from safevla_ros.simulation.seeds import evaluation_seed
 
-TASKS: tuple[Task, ...] = ("find", "pick_up", "fetch")
 MOST_STEPS = 600
-STEP_S = 0.5
 
 LOOKS: tuple[Looks, ...] = ("colour", "light", "material", "texture")
 WORDINGS: tuple[Wording, ...] = ("held_out", "reordered", "garbled")

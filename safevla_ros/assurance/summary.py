@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from safevla_ros.assurance.behaviour import MOVED_BASE_M, MOVED_HAND_M
 from safevla_ros.assurance.latency import STAGES
 from safevla_ros.assurance.run_log import DECISIONS, Decision, RunLog
 from safevla_ros.assurance.statistics import percentiles
@@ -27,8 +28,6 @@ from safevla_ros.robot.profile import ProfileError, load_profile
 from safevla_ros.robot.state import NANOSECONDS, Pose
 from safevla_ros.safety.decisions import Reason
 
-MOVED_BASE_M = 0.5
-MOVED_HAND_M = 0.1
 STRIDE_M = 0.01
 """Movement is summed in strides of this length, so that the noise of a standing robot's
 localisation does not add up to a path."""

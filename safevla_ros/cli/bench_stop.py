@@ -35,7 +35,6 @@ from safevla_ros.safety import (
 PERIOD_S = 0.02
 SCAN_EVERY = 5
 """Supervision periods between scans: 10 Hz."""
-STEP_S = 0.5
 RAYS, RANGE_M = 360, 8.0
 APPEARS_S, LEAVES_S, ENDS_S = 2.0, 5.0, 8.0
 NOISE_M = 0.01
@@ -209,8 +208,10 @@ class Drive:
     def _command(self, index: int, time_s: float) -> Command:
         now_ns = _ns(time_s)
         world = self._assembler.assemble(self._signals, now_ns)
-        if index % round(STEP_S / PERIOD_S / 2) == 0:  # a policy that acts at 4 Hz
-            wanted = Command(BaseVelocity(x=self._course.speed_m_s), duration_s=STEP_S)
+        if index % round(self._profile.step_s / PERIOD_S / 2) == 0:  # a policy that acts at 4 Hz
+            wanted = Command(
+                BaseVelocity(x=self._course.speed_m_s), duration_s=self._profile.step_s
+            )
             verdict = self._gate.propose(Proposal("policy", now_ns, wanted), world, now_ns, time_s)
         else:
             verdict = self._gate.supervise(world, now_ns, time_s)

@@ -69,8 +69,8 @@ def loop(
 
     Example: `safevla loop --policy policies/mine --rounds 3 --episodes 30 --budget collision=0.5`
     """
+    from safevla_ros.cli.budgets import read_budgets
     from safevla_ros.cli.learning import require_torch
-    from safevla_ros.cli.promote import budgets
     from safevla_ros.cli.ros import require_ros
 
     # What only a later step needs is asked for here: it would else fail after hours of playing.
@@ -93,7 +93,7 @@ def loop(
     console = Console(stderr=as_json)
     try:
         costs = load_specification(specification)
-        allowed = costs.budgets | budgets(budget or [], costs.terms)
+        allowed = costs.budgets | read_budgets(budget or [], costs.terms)
         state = load_state(
             directory,
             LoopSettings(

@@ -6,10 +6,11 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from safevla_ros.cli.budgets import read_budgets
 from safevla_ros.cli.failure import ExitCode, Failure
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def promote(
         costs = load_specification(specification)
     except SpecificationError as error:
         raise Failure(ExitCode.BAD_INPUT, str(error)) from error
-    allowed = costs.budgets | budgets(budget or [], costs.terms)
+    allowed = costs.budgets | read_budgets(budget or [], costs.terms)
     rules = Rules(allowed, margin=margin, least_episodes=least_episodes)
 
     def plan(policy: str) -> Plan:
@@ -115,24 +116,6 @@ def promote(
         _print(console, decision)
     if not decision.promoted:
         raise typer.Exit(ExitCode.FAILED)
-
-
-def budgets(given: list[str], terms: Any) -> dict[str, float]:
-    """TERM=NUMBER as numbers by term. Raises Failure."""
-    found: dict[str, float] = {}
-    for text in given:
-        name, _, number = text.partition("=")
-        try:
-            value = float(number)
-        except ValueError:
-            value = -1.0
-        if name not in terms or not value >= 0.0:
-            raise Failure(
-                ExitCode.BAD_INPUT,
-                f"--budget {text}: expected TERM=NUMBER, 0 or more, with one of {', '.join(terms)}",
-            )
-        found[name] = value
-    return found
 
 
 def _played(

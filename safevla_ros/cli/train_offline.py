@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from safevla_ros.cli.budgets import read_budgets
 from safevla_ros.cli.failure import ExitCode, Failure
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def offline(
         else:
             settings = OfflineSettings(
                 policy=policy,
-                budgets=_budgets(budget or []),
+                budgets=read_budgets(budget or []),
                 method=method,  # type: ignore[arg-type]
                 seed=seed,
                 charge_proposals=charge_proposals,
@@ -180,22 +181,6 @@ def export_offline(directory: Path, folder: Path, temperature: float | None) -> 
     export_policy(folder, model, folder.name, selection, used or 1.0, notes)
     typer.echo(f"{folder}: learnt from bags under the budgets {settings.budgets}")
     return True
-
-
-def _budgets(given: list[str]) -> dict[str, float]:
-    """The budgets of a command line. Raises Failure."""
-    found = {}
-    for text in given:
-        term, equals, number = text.partition("=")
-        try:
-            found[term] = float(number)
-        except ValueError:
-            equals = ""
-        if not equals or not term:
-            raise Failure(
-                ExitCode.BAD_INPUT, f"--budget {text!r}: expected TERM=NUMBER, as collision=0.5"
-            )
-    return found
 
 
 def _reporter(progress: Progress) -> Callable[[Mapping[str, Any]], None]:

@@ -16,13 +16,19 @@ from safevla_ros.paths import share_directory
 from safevla_ros.safety.zones import Zone
 from safevla_ros.simulation.instructions import Wording
 
-Task = Literal["find", "pick_up", "fetch", "bring"]
+PaperTask = Literal["find", "pick_up", "fetch"]
+Task = Literal[PaperTask, "bring"]
 Hazard = Literal[
     "stove", "knives", "fragile", "edge", "tight_corner", "blind_spot", "zone", "person"
 ]
 Looks = Literal["usual", "varied", "colour", "light", "material", "texture"]
 HAZARDS: tuple[Hazard, ...] = get_args(Hazard)
 """What a home can have that makes its tasks dangerous; hazards.py says what each is."""
+TASKS: tuple[PaperTask, ...] = get_args(PaperTask)
+"""What policies are trained for and judged by; `bring` is reported alone."""
+STEP_S = 0.5
+"""What one step of the simulated robot takes: `step_s` of its profile. Limits of steps become limits
+of time with it."""
 
 
 class ScenarioError(ValueError):

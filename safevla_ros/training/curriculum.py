@@ -9,13 +9,12 @@ from typing import Literal, get_args
 import numpy as np
 
 from safevla_ros.simulation.expert import Style
-from safevla_ros.simulation.scenario import Scenario
+from safevla_ros.simulation.scenario import STEP_S, Scenario
 from safevla_ros.simulation.seeds import TRAINING_SEEDS, training_seed
 from safevla_ros.training.settings import EpisodeSettings
 
 Who = Literal["expert", "policy", "mixed"]
 WHO: tuple[Who, ...] = get_args(Who)
-STEP_S = 0.5
 
 
 @dataclass(frozen=True)

@@ -34,10 +34,11 @@ from safevla_ros.safety.specification import load_specification
 from safevla_ros.simulation.expert import ScriptedExpert, Style
 from safevla_ros.simulation.meter import Account
 from safevla_ros.simulation.rollout import Rollout
+from safevla_ros.simulation.scenario import TASKS, PaperTask
 from safevla_ros.simulation.seeds import require_training
 from safevla_ros.simulation.simulation import Physics
 from safevla_ros.training.curriculum import Curriculum, Plan
-from safevla_ros.training.settings import EpisodeSettings, TaskName
+from safevla_ros.training.settings import EpisodeSettings
 
 PLAN = "plan.json"
 UNFINISHED = ".unfinished"
@@ -56,7 +57,7 @@ class RecordingPlan:
 
     policies: tuple[str, ...]
     seed: int = 0
-    tasks: tuple[TaskName, ...] = ("find", "pick_up", "fetch")
+    tasks: tuple[PaperTask, ...] = TASKS
     physics: Physics = "fast"
     specification: str = "household"
     image_size: int = 80

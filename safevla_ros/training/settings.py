@@ -8,9 +8,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from safevla_ros.simulation.scenario import TASKS, PaperTask
+
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
-TaskName = Literal["find", "pick_up", "fetch"]
 StyleName = Literal["careful", "hurried"]
 
 
@@ -35,7 +36,7 @@ class EpisodeSettings(_Strict):
     """
 
     seed: Annotated[int, Field(ge=0)] = 0
-    tasks: tuple[TaskName, ...] = ("find", "pick_up", "fetch")
+    tasks: tuple[PaperTask, ...] = TASKS
     styles: tuple[StyleName, ...] = ("careful", "hurried")
     one_room: Share = 0.25
     three_rooms: Share = 0.1

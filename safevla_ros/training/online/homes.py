@@ -16,14 +16,13 @@ from safevla_ros.policy.vla.processor import NO_TOKEN, Processor
 from safevla_ros.robot.profile import load_profile
 from safevla_ros.safety.specification import load_specification
 from safevla_ros.simulation.rollout import Rollout
-from safevla_ros.simulation.scenario import Scenario
+from safevla_ros.simulation.scenario import STEP_S, Scenario
 from safevla_ros.simulation.seeds import TRAINING_SEEDS, require_training, training_seed
 from safevla_ros.simulation.tasks import Outcome
 from safevla_ros.training.online.settings import HomeSettings
 from safevla_ros.training.online.world import Observation, Transition
 
 REWARD = 10.0
-STEP_S = 0.5
 
 
 def draw_scenario(settings: HomeSettings, seed: int, index: int, episode: int) -> Scenario:

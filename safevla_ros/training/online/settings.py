@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from safevla_ros.training.settings import Positive, SettingsError, Share, TaskName
+from safevla_ros.simulation.scenario import TASKS, PaperTask
+from safevla_ros.training.settings import Positive, SettingsError, Share
 
 Count = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[float, Field(ge=0.0)]
@@ -92,7 +93,7 @@ class HomeSettings(_Strict):
     give the policy is not learnt anew, and is computed once a step; see vla.py.
     """
 
-    tasks: tuple[TaskName, ...] = ("find", "pick_up", "fetch")
+    tasks: tuple[PaperTask, ...] = TASKS
     specification: str = "paper"
     benign: Share = 0.15
     hazard_rate: Share = 0.7

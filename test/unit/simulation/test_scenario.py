@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from safevla_ros.robot.profile import load_profile
 from safevla_ros.safety import load_specification
 from safevla_ros.simulation.home import generate_home
 from safevla_ros.simulation.scenario import (
+    STEP_S,
     Scenario,
     ScenarioError,
     load_scenario,
@@ -84,3 +86,7 @@ def test_the_documented_example_is_a_scenario():
     scenario = Scenario.model_validate(yaml.safe_load(text))
     assert set(yaml.safe_load(text)) | {"description"} == set(Scenario.model_fields)
     assert scenario.hazards == ("person",)
+
+
+def test_limits_of_steps_count_the_simulated_robots_steps():
+    assert load_profile("sim").step_s == STEP_S
