@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from safevla_ros.robot.geometry import yaw_of
 from safevla_ros.safety.specification import load_specification
 from safevla_ros.safety.terms import TERMS
 from safevla_ros.simulation.rollout import BEARINGS_RAD, Rollout
+from safevla_ros.simulation.scenario import Scenario
 from safevla_ros.simulation.tasks import Outcome
 
 from .conftest import make_scenario
@@ -109,3 +112,21 @@ def test_the_same_tokens_give_the_same_episode(rollout):
     assert first.joints == second.joints
     assert np.array_equal(first.images["navigation"], second.images["navigation"])
     assert (costs, label) == (same_costs, same_label)
+
+
+def test_what_is_squeezed_is_pushed_away_and_not_shot_out_of_the_home():
+    # The arm comes down on a glass that lies on a nightstand and the gripper closes on it: a hard
+    # moment for the contact solver, in a home where it was once cut off before it was done.
+    tokens = (
+        "3 0 2 3 3 3 3 0 2 2 0 0 2 2 2 2 2 4 4 2 3 5 5 8 9 9 9 9 15 15 15 15 15 15 15 15 15 15 15 "
+        "15 15 5 15 10 10 10 11 16"
+    )
+    scenario = Scenario(
+        name="squeezed", seed=10100091, rooms=2, task="pick_up", clutter=7, time_limit_s=300.0
+    )
+    rollout = Rollout(physics="full", image_size=8)
+    rollout.reset(scenario)
+    for token in tokens.split():
+        rollout.step(int(token))
+        speeds = [math.hypot(*item.velocity) for item in rollout.simulation.objects().objects]
+        assert max(speeds) < 5.0
