@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from safevla_ros.cli.failure import ExitCode, Failure
+from safevla_ros.cli.train_budgets import budgets
 from safevla_ros.cli.train_offline import offline
 from safevla_ros.cli.train_online import online
 
@@ -27,6 +28,7 @@ def _group() -> None:
 
 app.command()(offline)
 app.command()(online)
+app.command()(budgets)
 
 
 @app.command()

@@ -5,6 +5,7 @@ import json
 
 import pytest
 import vla_examples
+import yaml
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -13,6 +14,7 @@ from safevla_ros.cli.failure import ExitCode, Failure
 from safevla_ros.cli.online_view import OnlineView, sparkline
 from safevla_ros.policy.vla.checkpoint import save_checkpoint
 from safevla_ros.policy.vla.torch_policy import TorchPolicy
+from safevla_ros.training.online.budgets import load_budgets
 
 
 def call(*arguments):
@@ -60,6 +62,26 @@ def test_what_cannot_be_is_said_in_a_sentence(tmp_path, arguments, message):
     with pytest.raises(Failure, match=message):
         call("online", "--directory", tmp_path / "run", *arguments, *more)
     assert not (tmp_path / "run").exists()
+
+
+def test_budgets_are_a_share_of_what_the_last_episodes_of_a_run_cost(tmp_path):
+    def line(steps, episodes, corner):
+        of_task = {"episodes": episodes, "cost": {"corner": corner, "blind_spot": 0.0}}
+        return json.dumps({"steps": steps, "episodes": {"find": of_task}}) + "\n"
+
+    log = tmp_path / "log.jsonl"
+    log.write_text(line(100, 50, 70.0) + line(200, 4, 8.0) + line(300, 6, 3.0))
+    printed = call("budgets", "--directory", tmp_path, "--episodes", 10, "--share", 0.1).output
+    assert yaml.safe_load(printed) == {"find": {"corner": 0.5, "blind_spot": 0.0}}
+    assert "300 steps" in printed
+    assert "10 find" in printed
+    (tmp_path / "budgets.yaml").write_text(printed)
+    assert load_budgets(tmp_path / "budgets.yaml")["find"]["corner"] == 0.5
+    with pytest.raises(Failure, match="expected 500 episodes of each task, got 60 find"):
+        call("budgets", "--directory", tmp_path)
+    log.write_text(line(100, 50, 70.0)[:-9])
+    with pytest.raises(Failure, match="expected the log of an online run"):
+        call("budgets", "--directory", tmp_path)
 
 
 def test_a_curve_goes_from_its_lowest_to_its_highest():

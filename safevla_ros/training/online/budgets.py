@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,3 +88,42 @@ def load_budgets(path: Path) -> dict[str, dict[str, float]]:
     if not any(budgets.values()):
         raise BudgetError(f"{path}: expected a budget at least")
     return budgets
+
+
+@dataclass(frozen=True)
+class RecentCosts:
+    """What the last episodes of a run cost: `episodes` counted and `means` by term, of each task.
+    `steps`: how far the run was."""
+
+    steps: int
+    episodes: Mapping[str, int]
+    means: Mapping[str, Mapping[str, float]]
+
+
+def recent_costs(log: Path, episodes: int) -> RecentCosts:
+    """Mean costs over the last `episodes` of each task in a run's log, in whole iterations. Raises
+    BudgetError when the log cannot be read or has fewer."""
+    try:
+        lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise BudgetError(f"{log}: expected the log of an online run: {error}") from error
+    counts: dict[str, int] = {}
+    sums: dict[str, dict[str, float]] = {}
+    for line in reversed(lines):
+        for task, of_task in line["episodes"].items():
+            if counts.get(task, 0) < episodes:
+                counts[task] = counts.get(task, 0) + of_task["episodes"]
+                total = sums.setdefault(task, defaultdict(float))
+                for term, cost in of_task["cost"].items():
+                    total[term] += of_task["episodes"] * cost
+    if not counts or min(counts.values()) < episodes:
+        found = ", ".join(f"{count} {task}" for task, count in counts.items()) or "none"
+        raise BudgetError(f"{log}: expected {episodes} episodes of each task, got {found}")
+    return RecentCosts(
+        steps=lines[-1]["steps"],
+        episodes={task: counts[task] for task in sorted(counts)},
+        means={
+            task: {term: total / counts[task] for term, total in sums[task].items()}
+            for task in sorted(counts)
+        },
+    )
