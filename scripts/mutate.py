@@ -28,6 +28,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 TESTS: dict[str, str] = {
     "gate": "gate_reasons gate_modes lookahead chunks debounce",
+    "foresight": "gate_modes lookahead chunks debounce",
+    "responses": "gate_reasons gate_modes debounce",
+    "clock": "gate_reasons chunks debounce",
     "chunks": "chunks gate_reasons",
     "debounce": "debounce",
     "lookahead": "lookahead lookahead_body chunks debounce",

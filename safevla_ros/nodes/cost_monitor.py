@@ -66,8 +66,9 @@ from safevla_ros.robot.messages import MessageError
 from safevla_ros.robot.profile import CommandSource, Mode, ProfileError, urdf_path
 from safevla_ros.robot.state import NANOSECONDS
 from safevla_ros.safety.accounting import LiveMargin, StepCosts
+from safevla_ros.safety.clock import CLOCK_JITTER_S
 from safevla_ros.safety.decisions import Decision, Reason, Verdict
-from safevla_ros.safety.gate import CLOCK_JITTER_S, Gate
+from safevla_ros.safety.gate import Gate
 from safevla_ros.safety.signal_health import stale_signals
 from safevla_ros.safety.specification import (
     Specification,

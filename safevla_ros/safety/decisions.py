@@ -88,6 +88,28 @@ class Proposal:
 
 
 @dataclass(frozen=True, slots=True)
+class Outcome:
+    """A decision with its reason, as yet without a command."""
+
+    decision: Decision
+    reason: Reason
+    detail: str
+    term: str = ""
+
+
+@dataclass(slots=True)
+class Running:
+    """The command that is being carried out, until `until_ns` [ROS time]."""
+
+    proposal: Proposal
+    applied: Command
+    until_ns: int
+    outcome: Outcome
+    ratio: float = 1.0
+    """Part of the command, within the robot's limits, that the look-ahead left."""
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """The gate's answer.
 

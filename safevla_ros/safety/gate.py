@@ -18,18 +18,17 @@ What it does, in this order; the first that fires decides:
 5.  A command that is over, or whose source fell silent: halt. A command holds from its stamp for
     its `duration_s`, and never longer than its source's timeout; then the robot stands.
 6.  The robot's limits: the command is scaled by one ratio.
-7.  In `enforce`: look-ahead. A command that is predicted to violate a term whose response is not
-    `log` is scaled to the largest part that is safe, or halted. While it runs, the part only gets
-    smaller. Motion that does not lower the margin that fired passes. After a halt no part passes for
-    HOLD_S, only a command that is safe as a whole. A violation that only the latest reading of a
-    signal predicts is doubted as the term's `debounce` allows (see debounce.py).
+7.  In `enforce`: look-ahead (foresight.py). A command that is predicted to violate a term whose
+    response is not `log` is scaled to the largest part that is safe, or halted. While it runs, the
+    part only gets smaller. Motion that does not lower the margin that fired passes.
 8.  In `enforce`, while a step of a chunk runs: look-ahead over what follows. The chunk is truncated
     from the first step that is predicted to violate; `truncation` tells, so that the policy plans
     anew while the steps before it run.
 
-In `enforce` a violation that happens nevertheless is answered as its term's response says: `stop`
-drops what runs and the next candidate moves again, `latch` stops until a reset. A budget that is
-overdrawn is answered as its term's `exhausted` says: with `stop` the episode moves nothing any more.
+In `enforce` a violation that happens nevertheless is answered as its term's response says
+(responses.py): `stop` drops what runs and the next candidate moves again, `latch` stops until a
+reset. A budget that is overdrawn is answered as its term's `exhausted` says: with `stop` the episode
+moves nothing any more.
 
 Modes: `enforce` does all of this. `observe` forwards; 4's blind terms, 7, 8 and the responses do not
 act (the predicted costs are still told). Limits of speed and range act there too: they belong to
@@ -43,65 +42,25 @@ so does a required e-stop that was heard and fell silent.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
 
 from safevla_ros.robot.profile import Mode, Profile
 from safevla_ros.robot.state import NANOSECONDS, Command
-from safevla_ros.safety.accounting import LiveMargin, StepCosts, TermCost
+from safevla_ros.safety.accounting import LiveMargin, StepCosts
 from safevla_ros.safety.chunks import Chunk, Truncation
-from safevla_ros.safety.debounce import Lasting, Readings
-from safevla_ros.safety.decisions import Decision, Proposal, Reason, Verdict
-from safevla_ros.safety.limits import commandable, defect, scaled, within_limits
-from safevla_ros.safety.lookahead import Forecast, LookAhead
-from safevla_ros.safety.motion import Leg
-from safevla_ros.safety.signal_health import unfit_signal
+from safevla_ros.safety.clock import Clock
+from safevla_ros.safety.decisions import Decision, Outcome, Proposal, Reason, Running, Verdict
+from safevla_ros.safety.foresight import Foresight
+from safevla_ros.safety.limits import commandable, defect, within_limits
+from safevla_ros.safety.responses import Responses
+from safevla_ros.safety.signal_health import blind_term, unfit_signal
 from safevla_ros.safety.sources import Refusal, Sources
 from safevla_ros.safety.specification import Specification
 from safevla_ros.safety.state import KinematicModel, WorldState
 from safevla_ros.safety.stopping import Brake
-from safevla_ros.safety.terms.base import absent
 
-CLOCK_JITTER_S = 0.05
-"""ROS time may step back by this much before it counts as a jump."""
-LEAP_S = 2.0
-"""ROS time may run ahead of the steady clock by this much between two judgements: a simulation may
-be faster than real time, but not by so much in one period."""
-HOLD_S = 1.0
-"""After a halt for a predicted violation no part of a command that the same term stands against is
-let through for this long [ROS time]: else the robot would creep up and halt by turns."""
-LOOK_ALONG_S = 0.1
-"""How often what follows in a chunk is looked at [ROS time]."""
-PLAN_S = 5.0
-"""What follows later than this in a chunk is not looked at."""
-REARM_S = 1.0
-"""A violation that was absent for this long [ROS time] is a new one when it comes back."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    """A decision with its reason, as yet without a command."""
-
-    decision: Decision
-    reason: Reason
-    detail: str
-    term: str = ""
-
-
-@dataclass(slots=True)
-class _Running:
-    """The command that is being carried out."""
-
-    proposal: Proposal
-    applied: Command
-    until_ns: int
-    outcome: _Outcome
-    ratio: float = 1.0
-    """Part of the command, within the robot's limits, that the look-ahead left."""
-
-
-_IDLE = _Outcome(Decision.HALT, Reason.NO_COMMAND, "nobody commands the robot")
+_IDLE = Outcome(Decision.HALT, Reason.NO_COMMAND, "nobody commands the robot")
 
 
 class Gate:
@@ -123,29 +82,18 @@ class Gate:
         self._terms = specification.make_terms()
         self._joints = commandable(profile)
         self._sources = Sources(profile)
-        self._look_ahead = LookAhead(profile, specification, kinematics)
+        self._clock = Clock()
+        self._foresight = Foresight(profile, specification, kinematics, acts=mode != "observe")
+        self._responses = Responses(specification, acts=mode == "enforce")
         self._brake = Brake(profile)
-        self._running: _Running | None = None
+        self._running: Running | None = None
         self._idle = _IDLE
-        self._latch: _Outcome | None = None
+        self._latch: Outcome | None = None
         self._episode_id = ""
-        self._now_ns: int | None = None
-        self._steady_s = 0.0
         self._estop_active = False
         self._estop_heard_s: float | None = None
-        self._violated_ns: dict[str, int] = {}
-        self._exhausted: _Outcome | None = None
-        self._halted: tuple[str, int] = ("", 0)
-        self._held_back_ns: dict[str, int] = {}
-        self._readings = Readings()
-        self._doubted, self._measured = Lasting(), Lasting()
-        self._chunk: Chunk | None = None
-        self._looked_ns = 0
-        self._cameras: _Outcome | None = None
-        self.truncation: Truncation | None = None
-        """Which steps of the running chunk are refused. None: none are."""
-        self._forecast = Forecast()
-        self._shown: tuple[_Running, float] | None = None
+        self._cameras: Outcome | None = None
+        self._shown: tuple[Running, float] | None = None
 
     @property
     def latched(self) -> bool:
@@ -156,6 +104,11 @@ class Gate:
     def active_source(self) -> str:
         """Whose command is on the wire; empty: nobody's."""
         return "" if self._running is None else self._running.proposal.source
+
+    @property
+    def truncation(self) -> Truncation | None:
+        """Which steps of the running chunk are refused. None: none are."""
+        return self._foresight.truncation
 
     def propose(
         self, proposal: Proposal, world: WorldState | None, now_ns: int, steady_s: float
@@ -170,7 +123,7 @@ class Gate:
     def latch(self, reason: Reason, detail: str, term: str = "") -> None:
         """Stop until `reset`. A stop that is latched already keeps its reason."""
         if self._latch is None:
-            self._latch = _Outcome(Decision.LATCHED, reason, detail, term)
+            self._latch = Outcome(Decision.LATCHED, reason, detail, term)
         self._drop(self._latch)
 
     def reset(self, operator: str) -> tuple[bool, str]:
@@ -208,16 +161,16 @@ class Gate:
                 self._idle = _IDLE
             self._cameras = None
         elif self._cameras is None or self._cameras.reason is not fault[0]:
-            self._cameras = _Outcome(Decision.HALT, *fault)
+            self._cameras = Outcome(Decision.HALT, *fault)
 
     def set_chunk(self, chunk: Chunk) -> str:
         """What a policy is about to do. Why it cannot be looked along; empty: it can be."""
-        self._chunk, self.truncation, self._looked_ns = None, None, 0
+        self._foresight.set_chunk(None)
         for index, command in enumerate(chunk.commands):
             if fault := defect(command, self._joints):
                 return f"step {index} of a chunk: {fault}"
         limited = (within_limits(command, None, self._profile)[0] for command in chunk.commands)
-        self._chunk = replace(chunk, commands=tuple(limited))
+        self._foresight.set_chunk(replace(chunk, commands=tuple(limited)))
         return ""
 
     def start_episode(self, episode_id: str) -> None:
@@ -231,58 +184,34 @@ class Gate:
         self._end_episode(f"episode {self._episode_id} is over")
 
     def set_margins(self, margins: Iterable[LiveMargin]) -> None:
-        """Answer violations that are going on now as their terms' responses say. Each is answered
-        once, until its margin has been at 0 or above for REARM_S."""
-        for margin in margins:
-            if margin.applicable and margin.margin < 0.0:
-                wait_s = self._specification.terms[margin.name].debounce.measured_s
-                if self._measured.seen(margin.name, self._now_ns or 0, wait_s) >= wait_s:
-                    self._answer(margin.name, margin.cause)
+        """Answer violations that are going on now as their terms' responses say."""
+        self._respond(self._responses.to_margins(margins, self._clock.now_ns))
 
     def set_charged(self, costs: StepCosts) -> None:
-        """Answer the violations of a closed step that `set_margins` did not see, but for terms that
-        wait until one lasts; and budgets that it overdrew."""
-        for term in costs.terms:
-            if term.cost > 0.0:
-                if not self._specification.terms[term.name].debounce.measured_s:
-                    self._answer(term.name, term.cause)
-                if term.remaining < 0.0:
-                    self._answer_exhausted(term)
+        """Answer the violations of a closed step that `set_margins` did not see, and budgets that it
+        overdrew."""
+        self._respond(self._responses.to_charges(costs, self._clock.now_ns))
 
-    def _answer(self, term: str, cause: str) -> None:
-        now_ns = self._now_ns or 0
-        last_ns = self._violated_ns.get(term)
-        self._violated_ns[term] = now_ns
-        is_same = last_ns is not None and now_ns - last_ns < REARM_S * NANOSECONDS
-        settings = self._specification.terms.get(term)
-        if is_same or settings is None or self.mode != "enforce":
-            return
-        detail = f"{term} was violated: {cause}"
-        if settings.response == "stop":
-            self._drop(_Outcome(Decision.STOP, Reason.CHARGED, detail, term))
-        elif settings.response == "latch":
-            self.latch(Reason.CHARGED, detail, term)
-
-    def _answer_exhausted(self, term: TermCost) -> None:
-        response = self._specification.terms[term.name].exhausted
-        if self.mode != "enforce" or response == "log":
-            return
-        detail = f"{term.name}: {term.cumulative:g} charged, {-term.remaining:g} over the budget"
-        outcome = _Outcome(Decision.STOP, Reason.BUDGET_EXHAUSTED, detail, term.name)
-        if response == "latch":
-            self.latch(outcome.reason, detail, term.name)
-        elif self._exhausted is None:
-            self._exhausted = outcome
-            if self._running is not None and self._running.proposal.episode_id:
+    def _respond(self, outcomes: Iterable[Outcome]) -> None:
+        for outcome in outcomes:
+            if outcome.decision is Decision.LATCHED:
+                self.latch(outcome.reason, outcome.detail, outcome.term)
+            elif outcome.reason is not Reason.BUDGET_EXHAUSTED or self._runs_for_episode:
                 self._drop(outcome)
 
-    def _end_episode(self, detail: str) -> None:
-        if self._running is not None and self._running.proposal.episode_id:
-            self._drop(_Outcome(Decision.HALT, Reason.EPISODE_ENDED, detail))
-        self._episode_id, self._exhausted = "", None
-        self._chunk = self.truncation = None
+    @property
+    def _runs_for_episode(self) -> bool:
+        """Whether the running command belongs to the episode, and not to a person."""
+        return self._running is not None and bool(self._running.proposal.episode_id)
 
-    def _drop(self, why: _Outcome) -> None:
+    def _end_episode(self, detail: str) -> None:
+        if self._runs_for_episode:
+            self._drop(Outcome(Decision.HALT, Reason.EPISODE_ENDED, detail))
+        self._episode_id = ""
+        self._responses.end_episode()
+        self._foresight.set_chunk(None)
+
+    def _drop(self, why: Outcome) -> None:
         """Nothing runs any more, for this reason."""
         self._running, self._idle = None, why
 
@@ -294,10 +223,8 @@ class Gate:
         self._brake.read(
             None if world is None else world.joints, None if world is None else world.velocity
         )
-        self._forecast = Forecast()
-        if world is not None:
-            self._readings.take(world)
-        stopped, jumped = self._stopped(steady_s), self._clock(now_ns, steady_s)
+        self._foresight.begin(world)
+        stopped, jumped = self._stopped(steady_s), self._jumped(now_ns, steady_s)
         block = stopped or jumped
         if block is None:
             unfit = self._unfit(world, now_ns)
@@ -309,52 +236,44 @@ class Gate:
         self._end_if_over(now_ns)
         self._heed_cameras()
         if self._running is not None and world is not None:
-            self._restrict(self._running, world, now_ns)
+            halt = self._foresight.restrict(self._running, world, now_ns)
+            if halt is not None:
+                self._drop(halt)
         if self._running is not None and world is not None and arrived is None:
-            self._look_along(self._running, world, now_ns)
+            self._foresight.look_along(self._running, world, now_ns)
         return self._verdict(arrived, block, now_ns)
 
-    def _stopped(self, steady_s: float) -> _Outcome | None:
+    def _stopped(self, steady_s: float) -> Outcome | None:
         estop = self._profile.estop
         if estop is not None and estop.required:
             if self._estop_heard_s is None:
                 self._drop(_IDLE)
                 detail = f"nothing heard on the e-stop topic {estop.topic}"
-                return self._latch or _Outcome(Decision.STOP, Reason.ESTOP_SILENT, detail)
+                return self._latch or Outcome(Decision.STOP, Reason.ESTOP_SILENT, detail)
             silent_s = steady_s - self._estop_heard_s
             if silent_s > estop.timeout_s:
                 self.latch(Reason.ESTOP_SILENT, f"the e-stop fell silent on {estop.topic}")
         return self._latch
 
-    def _clock(self, now_ns: int, steady_s: float) -> _Outcome | None:
-        before_ns, self._now_ns = self._now_ns, now_ns
-        passed_s, self._steady_s = steady_s - self._steady_s, steady_s
-        if before_ns is None:
-            return None
-        ahead_s = (now_ns - before_ns) / NANOSECONDS
-        if -CLOCK_JITTER_S <= ahead_s <= max(passed_s, 0.0) + LEAP_S:
+    def _jumped(self, now_ns: int, steady_s: float) -> Outcome | None:
+        jump = self._clock.read(now_ns, steady_s)
+        if not jump:
             return None
         self._sources.forget()
-        self._violated_ns.clear()
-        self._held_back_ns.clear()
-        self._halted = ("", 0)
-        self._chunk = self.truncation = None
-        self._looked_ns = 0
-        for memory in (self._readings, self._doubted, self._measured):
-            memory.forget()
+        self._responses.forget()
+        self._foresight.forget()
         self._drop(_IDLE)
-        word = "back" if ahead_s < 0.0 else "ahead"
-        detail = f"time went {word} by {abs(ahead_s):.2f} s"
-        return _Outcome(Decision.HALT, Reason.CLOCK_JUMP, detail)
+        return Outcome(Decision.HALT, Reason.CLOCK_JUMP, jump)
 
-    def _refused(self, proposal: Proposal, now_ns: int) -> _Outcome | None:
+    def _refused(self, proposal: Proposal, now_ns: int) -> Outcome | None:
         refusal, term = self._refusal(proposal, now_ns), ""
-        if refusal is None and self.truncation is not None and self.truncation.refuses(proposal):
-            refusal, term = (Reason.TRUNCATED, self.truncation.detail), self.truncation.term
+        truncation = self.truncation
+        if refusal is None and truncation is not None and truncation.refuses(proposal):
+            refusal, term = (Reason.TRUNCATED, truncation.detail), truncation.term
         if refusal is None:
             self._sources.accept(proposal, now_ns)
             return None
-        outcome = _Outcome(Decision.HALT, *refusal, term)
+        outcome = Outcome(Decision.HALT, *refusal, term)
         if proposal.source == self.active_source:
             self._drop(outcome)
         return outcome
@@ -368,39 +287,36 @@ class Gate:
             return Reason.OTHER_EPISODE, (
                 f"{proposal.source}: of episode {proposal.episode_id}, the running one is {running}"
             )
-        if proposal.episode_id and self._exhausted is not None:
-            return self._exhausted.reason, self._exhausted.detail
+        exhausted = self._responses.exhausted
+        if proposal.episode_id and exhausted is not None:
+            return exhausted.reason, exhausted.detail
         if self._cameras is not None and proposal.source in self._sources.policies:
             return self._cameras.reason, self._cameras.detail
-        return self._sources.refusal(proposal, now_ns, self._chunk)
+        return self._sources.refusal(proposal, now_ns, self._foresight.chunk)
 
-    def _unfit(self, world: WorldState | None, now_ns: int) -> _Outcome | None:
+    def _unfit(self, world: WorldState | None, now_ns: int) -> Outcome | None:
         fault = unfit_signal(self._profile, world, now_ns)
         if fault is not None:
-            return _Outcome(Decision.HALT, *fault)
+            return Outcome(Decision.HALT, *fault)
         if self.mode == "observe" or world is None:
             return None
-        for name, term in self._terms.items():
-            if self._specification.terms[name].if_missing == "refuse":
-                why = absent(world, term.signals)
-                if not why:
-                    margin = term.live(world)
-                    why = margin.cause if math.isnan(margin.value) else ""
-                if why:
-                    return _Outcome(Decision.HALT, Reason.BLIND_TERM, f"{name}: {why}", name)
-        return None
+        blind = blind_term(self._specification, self._terms, world)
+        if blind is None:
+            return None
+        name, why = blind
+        return Outcome(Decision.HALT, Reason.BLIND_TERM, f"{name}: {why}", name)
 
     def _start(self, proposal: Proposal, world: WorldState | None, now_ns: int) -> None:
         joints = None if world is None else world.joints
         limited, note = within_limits(proposal.command, joints, self._profile)
-        outcome = _Outcome(Decision.PASS, Reason.ACCEPTED, f"{proposal.source} commands")
+        outcome = Outcome(Decision.PASS, Reason.ACCEPTED, f"{proposal.source} commands")
         if note:
-            outcome = _Outcome(Decision.LIMIT, Reason.LIMITS, f"limited: {note}")
+            outcome = Outcome(Decision.LIMIT, Reason.LIMITS, f"limited: {note}")
         until_ns = min(
             proposal.stamp_ns + round(proposal.command.duration_s * NANOSECONDS),
             now_ns + round(self._sources.timeout_s(proposal.source) * NANOSECONDS),
         )
-        self._running = _Running(proposal, limited, until_ns, outcome)
+        self._running = Running(proposal, limited, until_ns, outcome)
 
     def _end_if_over(self, now_ns: int) -> None:
         running = self._running
@@ -411,10 +327,10 @@ class Gate:
         )
         source = running.proposal.source
         if now_ns >= end_ns:
-            self._drop(_Outcome(Decision.HALT, Reason.EXPIRED, f"{source}: no command followed"))
+            self._drop(Outcome(Decision.HALT, Reason.EXPIRED, f"{source}: no command followed"))
         else:
             self._drop(
-                _Outcome(Decision.HALT, Reason.SOURCE_TIMEOUT, f"{source}: the source is silent")
+                Outcome(Decision.HALT, Reason.SOURCE_TIMEOUT, f"{source}: the source is silent")
             )
 
     def _heed_cameras(self) -> None:
@@ -428,84 +344,7 @@ class Gate:
         if is_silent:
             self._drop(self._cameras)
 
-    def _restrict(self, running: _Running, world: WorldState, now_ns: int) -> None:
-        """Look ahead, and make the running command smaller where it has to be."""
-        rest_s = (running.until_ns - now_ns) / NANOSECONDS
-        kept = self._kept(now_ns)
-        forecast = self._look_ahead.forecast(world, running.applied, rest_s, now_ns, kept)
-        self._forecast = forecast
-        if self.mode == "observe" or forecast.ratio == 1.0:
-            return
-        if self._is_doubtful(forecast.term, [(running.applied, rest_s)], world, now_ns, kept):
-            return
-        detail = f"{forecast.term}: {forecast.cause}"
-        self._held_back_ns[forecast.term] = now_ns
-        term, halted_ns = self._halted
-        is_held = term == forecast.term and now_ns - halted_ns < HOLD_S * NANOSECONDS
-        if forecast.ratio == 0.0 or is_held:
-            if forecast.ratio == 0.0:
-                self._halted = forecast.term, now_ns
-            self._drop(_Outcome(Decision.HALT, Reason.PREDICTED, detail, forecast.term))
-            if self._chunk is not None and self._chunk.after(running.proposal):
-                self._truncate(self._chunk, running.proposal.step, forecast.term, detail)
-            return
-        running.ratio *= forecast.ratio
-        running.applied = scaled(running.applied, forecast.ratio, world.joints)
-        detail += f"; {100.0 * running.ratio:.0f} % of the command is safe"
-        running.outcome = _Outcome(Decision.LIMIT, Reason.PREDICTED, detail, forecast.term)
-
-    def _kept(self, now_ns: int) -> dict[str, float]:
-        """How much more margin terms ask for that held something back lately."""
-        return {
-            term: self._specification.terms[term].hysteresis
-            for term, at_ns in self._held_back_ns.items()
-            if now_ns - at_ns < HOLD_S * NANOSECONDS
-        }
-
-    def _is_doubtful(
-        self,
-        term: str,
-        legs: Sequence[Leg],
-        world: WorldState,
-        now_ns: int,
-        kept: Mapping[str, float],
-    ) -> bool:
-        """Whether a violation is predicted by the latest reading alone, and there is time to wait
-        for the next one."""
-        wait_s = self._specification.terms[term].debounce.predicted_s
-        before = self._readings.before(world) if wait_s > 0.0 else None
-        if before is None or not self._look_ahead.is_safe(before, legs, now_ns, kept):
-            return False
-        left_s = wait_s - self._doubted.seen(term, now_ns, wait_s)
-        command, rest_s = legs[0]
-        waiting = [(command, min(left_s, rest_s))]
-        return left_s > 0.0 and self._look_ahead.is_safe(world, waiting, now_ns)
-
-    def _look_along(self, running: _Running, world: WorldState, now_ns: int) -> None:
-        """Truncate the chunk from the first step that is predicted to violate."""
-        chunk, is_due = self._chunk, now_ns - self._looked_ns >= LOOK_ALONG_S * NANOSECONDS
-        if chunk is None or self.truncation is not None or self.mode == "observe" or not is_due:
-            return
-        plan = [(running.applied, (running.until_ns - now_ns) / NANOSECONDS)]
-        for command in chunk.after(running.proposal):
-            if sum(lasts_s for _, lasts_s in plan) >= PLAN_S:
-                break
-            plan.append((command, command.duration_s))
-        if len(plan) == 1:
-            return
-        self._looked_ns = now_ns
-        found = self._look_ahead.first_unsafe(world, plan, now_ns)
-        if found is None:
-            return
-        index, term, cause = found
-        if self._is_doubtful(term, plan[: index + 1], world, now_ns, {}):
-            return
-        self._truncate(chunk, running.proposal.step + index, term, f"{term}: {cause}")
-
-    def _truncate(self, chunk: Chunk, from_step: int, term: str, detail: str) -> None:
-        self.truncation = Truncation(chunk, from_step, term, f"from step {from_step} on, {detail}")
-
-    def _verdict(self, arrived: Proposal | None, block: _Outcome | None, now_ns: int) -> Verdict:
+    def _verdict(self, arrived: Proposal | None, block: Outcome | None, now_ns: int) -> Verdict:
         running, shown = self._running, self._shown
         outcome = block or (self._idle if running is None else running.outcome)
         changed = arrived is None and shown is not None and self._altered(shown)
@@ -519,7 +358,7 @@ class Gate:
             outcome.detail,
             self._command(outcome, now_ns),
             outcome.term,
-            self._forecast.costs,
+            self._foresight.costs,
             judged,
             changed,
         )
@@ -532,14 +371,14 @@ class Gate:
             command=None,
         )
 
-    def _altered(self, shown: tuple[_Running, float]) -> bool:
+    def _altered(self, shown: tuple[Running, float]) -> bool:
         """Whether the gate, and not its own end, changed the command that ran last."""
         running, ratio = shown
         if self._running is None:
             return self._idle.reason is not Reason.EXPIRED
         return self._running is running and running.ratio != ratio
 
-    def _command(self, outcome: _Outcome, now_ns: int) -> Command:
+    def _command(self, outcome: Outcome, now_ns: int) -> Command:
         running = self._running
         if running is not None:
             self._brake.moved(running.applied, now_ns)

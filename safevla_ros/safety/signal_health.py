@@ -1,14 +1,18 @@
-"""Whether the robot's required signals are there and fresh enough to move by."""
+"""Whether the robot's required signals are there and fresh enough to move by, and whether the terms
+that it must not be without can be judged by them."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from safevla_ros.robot.profile import Profile
 from safevla_ros.robot.state import NANOSECONDS
 from safevla_ros.safety.decisions import Reason
 from safevla_ros.safety.sources import FUTURE_S
+from safevla_ros.safety.specification import Specification
 from safevla_ros.safety.state import WorldState
+from safevla_ros.safety.terms.base import CostTerm, absent
 
 _FIELDS: Mapping[str, tuple[str, ...]] = {
     "joint_states": ("joints",),
@@ -41,6 +45,21 @@ def unfit_signal(
             reason, detail = _fault(profile, name, world, now_ns)
             if detail:
                 return reason, detail
+    return None
+
+
+def blind_term(
+    specification: Specification, terms: Mapping[str, CostTerm], world: WorldState
+) -> tuple[str, str] | None:
+    """The first term with `if_missing: refuse` that cannot be judged now, and why."""
+    for name, term in terms.items():
+        if specification.terms[name].if_missing == "refuse":
+            why = absent(world, term.signals)
+            if not why:
+                margin = term.live(world)
+                why = margin.cause if math.isnan(margin.value) else ""
+            if why:
+                return name, why
     return None
 
 
