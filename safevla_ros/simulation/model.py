@@ -27,6 +27,10 @@ SOLID, ROBOT, DECOR, ROBOT_HULL, FLOOR = 0, 1, 2, 3, 4
 # Contact bits: the robot meets all solids, but neither itself nor the floor that it rolls on.
 _ROBOT_BIT, _SOLID_BIT = 1, 2
 
+FASTEST = 10.0, 100.0
+"""No joint of the robot or of a thing moves faster [m/s, rad/s]; falls from a shelf reach 6 m/s. What
+is squeezed hard between two bodies was now and then shot out of the home by the contact solver."""
+
 BASE_JOINTS = ("base_x", "base_y", "base_yaw")
 _BASE_SERVOS = ((4000.0, 90.0), (4000.0, 90.0), (200.0, 25.0))
 """Gain [N s/m, N m s] and greatest force [N, N m] of each base servo."""
@@ -73,14 +77,26 @@ def build_world(home: Home, profile: Profile, urdf: Path) -> World:
     return _describe(spec.compile(), home, finishes)
 
 
+def fastest(model: mujoco.MjModel) -> np.ndarray:
+    """(nv,) FASTEST of each degree of freedom."""
+    linear, angular = FASTEST
+    limits = np.full(model.nv, angular)
+    for joint in range(model.njnt):
+        first, kind = int(model.jnt_dofadr[joint]), model.jnt_type[joint]
+        if kind == mujoco.mjtJoint.mjJNT_FREE:
+            limits[first : first + 3] = linear
+        elif kind == mujoco.mjtJoint.mjJNT_SLIDE:
+            limits[first] = linear
+    return limits
+
+
 def build_spec(home: Home, profile: Profile, urdf: Path) -> tuple[mujoco.MjSpec, dict[str, str]]:
     """A home with the robot in it, not compiled yet, and the finish of each geom that has one."""
     spec = mujoco.MjSpec.from_file(str(urdf))
     spec.modelname = f"home_{home.seed}"
     spec.option.timestep = TIMESTEP_S
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
-    # Newton needs a dozen iterations as a rule. Where it was cut off at the default 100, a glass
-    # squeezed between a finger and a nightstand left at 166 m/s.
+    # Newton needs a dozen iterations as a rule, but where something is squeezed up to five hundred.
     spec.option.iterations = 1000
     spec.option.enableflags |= mujoco.mjtEnableBit.mjENBL_SLEEP
     spec.compiler.degree = False

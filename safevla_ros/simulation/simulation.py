@@ -33,7 +33,7 @@ from safevla_ros.simulation.drivers import BaseDriver, JointDrivers
 from safevla_ros.simulation.glide import GLIDE_S, Glide
 from safevla_ros.simulation.gripper import Gripper
 from safevla_ros.simulation.home import Home, generate_home
-from safevla_ros.simulation.model import SOLID, TIMESTEP_S, World, build_world
+from safevla_ros.simulation.model import SOLID, TIMESTEP_S, World, build_world, fastest
 from safevla_ros.simulation.parts import Item
 from safevla_ros.simulation.people import People
 from safevla_ros.simulation.reach import FOLDED_WRIST
@@ -87,6 +87,7 @@ class Simulation:
         self._world: World = build_world(self.home, self.profile, self._urdf)
         self._model = self._world.model
         self._data = mujoco.MjData(self._model)
+        self._fastest = fastest(self._model)
         outputs, limits = self.profile.outputs, self.profile.limits
         self._base = BaseDriver(self._model, limits.base, outputs.driver_timeout_s)
         self._joints = JointDrivers(self._model, limits.joints)
@@ -200,6 +201,7 @@ class Simulation:
             self._base.update(self._data, TIMESTEP_S)
             self._joints.update(self._data, TIMESTEP_S)
             mujoco.mj_step(self._model, self._data)
+            np.clip(self._data.qvel, -self._fastest, self._fastest, out=self._data.qvel)
             if self._data.ncon:
                 self._contacts.record(self._data, self._gripper.held)
             self._gripper.update(self._data)
