@@ -24,7 +24,7 @@ class CardError(ValueError):
 def write_card(policy: Path, run: Path, evaluations: Sequence[Path]) -> Path:
     """Write card.md into a policy's folder. `run`: folder of its training. The first evaluation
     must be of the policy itself. Raises CardError, and PolicyError for the policy."""
-    found = [_read_json(path) for path in evaluations]
+    found = [_read_evaluation(path) for path in evaluations]
     lines = [*_head(policy), *_training(policy, run), *_results(policy, found), *LIMITS]
     card = policy / "card.md"
     card.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -57,10 +57,10 @@ def _head(policy: Path) -> Iterator[str]:
 
 def _training(policy: Path, run: Path) -> Iterator[str]:
     notes = _read_json(policy / "vla.json")["notes"]
+    if not notes.keys() >= {"settings", "progress"} or "episodes" not in notes["settings"]:
+        raise CardError(f"{policy / 'vla.json'}: notes: expected those of an imitation run")
     settings, progress = notes["settings"], notes["progress"]
-    log = [json.loads(line) for line in (run / "log.jsonl").read_text("utf-8").splitlines()]
-    if not log:
-        raise CardError(f"{run / 'log.jsonl'}: expected the log of a run")
+    log = _read_log(run / "log.jsonl")
     last, episodes = log[-1], settings["episodes"]
     minutes, parts = _minutes(log)
     yield from (
@@ -201,6 +201,23 @@ def _row(text: str, cells: Sequence[str]) -> str:
 def _name(evaluation: Evaluation) -> str:
     name = Path(evaluation["policy"]).name
     return name if evaluation["ablate"] == "none" else f"{name}, {evaluation['ablate']}"
+
+
+def _read_evaluation(path: Path) -> Evaluation:
+    found = _read_json(path)
+    if not isinstance(found, Mapping) or not any(map(is_task, found.values())):
+        raise CardError(f"{path}: expected what `safevla eval --json` prints of the suite tasks")
+    return found
+
+
+def _read_log(path: Path) -> list[Mapping[str, Any]]:
+    try:
+        found = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise CardError(f"{path}: cannot be read: {error}") from error
+    if not found:
+        raise CardError(f"{path}: expected the log of a run, and it is empty")
+    return found
 
 
 def _read_json(path: Path) -> Any:

@@ -19,8 +19,8 @@ BagPath = Annotated[Path, typer.Argument(help="A bag: its folder.", show_default
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 app = typer.Typer(
-    name="bags",
-    help="Look at, cut, check, repair, score and convert what was recorded.",
+    help="Look at, cut, check, repair, score and convert what was recorded."
+    "\n\nExample: `safevla bags ls runs`",
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )

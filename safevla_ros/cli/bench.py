@@ -38,8 +38,8 @@ class Benchmarks(TyperGroup):
 
 
 app = typer.Typer(
-    name="bench",
-    help="How fast things are on this machine, each beside a baseline in the same run.",
+    help="Measure how fast things are on this machine, each beside a baseline in the same run."
+    "\n\nExample: `safevla bench gate`",
     no_args_is_help=True,
     cls=Benchmarks,
 )

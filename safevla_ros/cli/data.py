@@ -13,15 +13,14 @@ if TYPE_CHECKING:
     from safevla_ros.training.tally import RecentEpisodes
 
 app = typer.Typer(
-    help="Make data to learn from.",
+    help="Make data to learn from.\n\nExample: `safevla data generate --episodes 100`",
     no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
 @app.callback()
 def _group() -> None:
-    """Make data to learn from."""
+    pass
 
 
 @app.command()

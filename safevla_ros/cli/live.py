@@ -20,6 +20,7 @@ from safevla_ros.nodes.run_state import RunState, TermState
 BAR_WIDTH = 24
 EVENTS_SHOWN = 6
 PLAIN_PERIOD_S = 10.0
+STARTING = "starting the graph; the first time takes longer, since code is compiled"
 _DECISION_STYLE = {
     "PASS": "green",
     "LIMIT": "yellow",
@@ -89,7 +90,7 @@ class PlainView:
     def update(self, state: RunState) -> None:
         """See View."""
         for name, what in state.nodes.items():
-            if what not in ("starting", self._nodes.get(name)):
+            if what not in ("starting", "configuring", self._nodes.get(name)):
                 self._print(f"{name}: {what}")
         self._nodes = dict(state.nodes)
         if state.instruction != self._instruction:
@@ -111,6 +112,7 @@ class PlainView:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def __enter__(self) -> PlainView:
+        self._print(STARTING)
         return self
 
     def __exit__(
@@ -125,7 +127,7 @@ class PlainView:
 def picture(state: RunState) -> RenderableType:
     """The live view of a run."""
     if not state.instruction:
-        return Panel(_starting(state), title="starting the graph", border_style="dim")
+        return Panel(_starting(state), title=STARTING, border_style="dim")
     parts: list[RenderableType] = [_task(state), _progress(state), Text()]
     if state.terms:
         parts += [_costs(state), Text()]

@@ -31,21 +31,17 @@ from safevla_ros.cli.failure import Failure
 
 EPILOG = """Exit codes:
 
-0 done
-
-1 it could not be completed, or a check found a fault
-
-2 wrong usage or input
-
-3 another graph is on this ROS domain
-
-4 this machine lacks something, see safevla doctor
-
-130 stopped by Ctrl-C"""
+- 0: done
+- 1: it could not be completed, or a check found a fault
+- 2: wrong usage or input
+- 3: another graph is on this ROS domain
+- 4: this machine lacks something, see `safevla doctor`
+- 130: stopped by Ctrl-C"""
 
 app = typer.Typer(
     name="safevla",
-    help="Runs a vision-language-action policy on a robot behind a monitor of explicit safety costs.",
+    help="Runs a vision-language-action policy on a robot behind a monitor of explicit safety costs."
+    "\n\nExample: `safevla sim`",
     epilog=EPILOG,
     no_args_is_help=True,
     rich_markup_mode="markdown",
@@ -53,20 +49,21 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(bags.app)
-app.add_typer(bench.app)
-app.add_typer(data.app, name="data")
-app.add_typer(train.app, name="train")
-app.command("card")(card.card)
-app.command("doctor")(doctor.doctor)
-app.command("eval")(evaluate.evaluate)
-app.command("loop")(loop.loop)
-app.command("promote")(promote.promote)
-app.command("replay")(replay.replay)
-app.command("report")(report.report)
-app.command("scenarios")(scenarios.scenarios)
-app.command("sim")(sim.sim)
-app.command("up")(up.up)
+RUN, LEARN, PROVE = "Run a robot", "Record and learn", "Prove"
+app.command("sim", rich_help_panel=RUN)(sim.sim)
+app.command("up", rich_help_panel=RUN)(up.up)
+app.command("scenarios", rich_help_panel=RUN)(scenarios.scenarios)
+app.command("doctor", rich_help_panel=RUN)(doctor.doctor)
+app.command("replay", rich_help_panel=LEARN)(replay.replay)
+app.command("loop", rich_help_panel=LEARN)(loop.loop)
+app.add_typer(bags.app, name="bags", rich_help_panel=LEARN)
+app.add_typer(data.app, name="data", rich_help_panel=LEARN)
+app.add_typer(train.app, name="train", rich_help_panel=LEARN)
+app.command("eval", rich_help_panel=PROVE)(evaluate.evaluate)
+app.command("report", rich_help_panel=PROVE)(report.report)
+app.command("promote", rich_help_panel=PROVE)(promote.promote)
+app.command("card", rich_help_panel=PROVE)(card.card)
+app.add_typer(bench.app, name="bench", rich_help_panel=PROVE)
 
 
 def _print_version(wanted: bool) -> None:

@@ -15,15 +15,15 @@ from safevla_ros.cli.train_offline import offline
 from safevla_ros.cli.train_online import online
 
 app = typer.Typer(
-    help="Train a policy.",
+    help="Train a policy: from demonstrations, in simulation, or from bags."
+    "\n\nExample: `safevla train imitation --minutes 70`",
     no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
 @app.callback()
 def _group() -> None:
-    """Train a policy."""
+    pass
 
 
 app.command()(offline)

@@ -32,6 +32,7 @@ from rclpy.action import ActionClient
 from rclpy.client import Client
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.experimental import EventsExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
@@ -179,17 +180,19 @@ class GraphNode(LifecycleNode):
         *,
         raw: bool = False,
         qos_id: str | None = None,
+        warn: bool = True,
     ) -> Subscription:
         """A subscription whose QoS can be overridden by parameters.
 
         A second one of a topic needs a `qos_id`: without it, it gets the first one's parameters,
-        and with them the first one's QoS.
+        and with them the first one's QoS. `warn`: say so when a publisher's QoS does not suit.
         """
         made = self.create_subscription(
             message_type,
             topic,
             self._guarded(callback, f"callback of topic {topic}"),
             qos,
+            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=warn),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(entity_id=qos_id),
             raw=raw,
         )

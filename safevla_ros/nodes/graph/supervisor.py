@@ -44,8 +44,8 @@ from safevla_ros.nodes.graph.process import (
 )
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-START_TIMEOUT_S = 180.0  # until the node's services are there, on a machine that is very busy
-TRANSITION_TIMEOUT_S = 180.0  # the first configuration may compile the ray camera
+START_TIMEOUT_S = 300.0  # until the node's services are there, on a machine that is very busy
+TRANSITION_TIMEOUT_S = 300.0  # the first configuration compiles the ray camera
 STATE_PATIENCE_S = 0.5  # get_state is answered at once, or its server is gone
 GRACE_S = 10.0  # from SIGTERM to SIGKILL; the recorder may have a bag to finish
 LONGEST_BACK_OFF_S = 30.0
@@ -259,10 +259,11 @@ class Supervisor:
             if managed.ask_state(STATE_PATIENCE_S) == State.PRIMARY_STATE_UNCONFIGURED:
                 managed.enter(Phase.UNCONFIGURED)
             elif waited_s > START_TIMEOUT_S:
-                self._failed(managed, f"{name} offers no lifecycle services after {waited_s:.0f} s")
+                self._failed(managed, _late(managed, "offers no lifecycle services"))
         elif managed.phase is Phase.UNCONFIGURED:
             if self._alone and self._are_active(self._earlier_stages(managed)):
                 managed.order(Transition.TRANSITION_CONFIGURE, Phase.CONFIGURING)
+                self._report(name, "configuring")
         elif managed.phase is Phase.INACTIVE:
             if self._are_active(self._earlier(managed)):
                 managed.order(Transition.TRANSITION_ACTIVATE, Phase.ACTIVATING)
@@ -280,8 +281,7 @@ class Supervisor:
                 )
                 self._failed(managed, f"{name}: {reason}")
             elif waited_s > TRANSITION_TIMEOUT_S:
-                phase = managed.phase.name.lower()
-                self._failed(managed, f"{name} is still {phase} after {waited_s:.0f} s")
+                self._failed(managed, _late(managed, f"is still {managed.phase.name.lower()}"))
 
     def _failed(self, managed: ManagedNode, sentence: str) -> None:
         """Raises NodeFailed, except for a node of a running graph that the graph can spare."""
@@ -321,6 +321,15 @@ class Supervisor:
         managed.enter(Phase.EXITED)
         if not managed.process.stop(GRACE_S):
             self._report(managed.spec.name, f"did not stop within {GRACE_S:.0f} s, killed")
+
+
+def _late(managed: ManagedNode, what: str) -> str:
+    assert managed.process is not None
+    waited_s = time.monotonic() - managed.since
+    return (
+        f"{managed.spec.name} {what} after {waited_s:.0f} s: it hangs, or this machine is too busy; "
+        f"see {managed.process.log}"
+    )
 
 
 def _exit_sentence(process: NodeProcess, code: int) -> str:

@@ -57,6 +57,7 @@ class RobotSignals:
                     partial(self._on_message, name),
                     topics.latched(),
                     qos_id="kept",
+                    warn=False,  # who keeps nothing does not suit, and need not
                 )
 
     @property

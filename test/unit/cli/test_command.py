@@ -10,6 +10,7 @@ import sys
 import pytest
 
 VERBS = ("card", "doctor", "eval", "loop", "promote", "replay", "report", "scenarios", "sim", "up")
+GROUPS = ("bags", "bench", "data", "train")
 HEAVY = {"rclpy", "numpy", "mujoco", "numba", "pydantic", "matplotlib", "onnxruntime"}
 
 RUN = """
@@ -55,11 +56,11 @@ def call(monkeypatch, capsys, tmp_path):
 def test_help_lists_verbs_and_exit_codes(call):
     code, out, _ = call("--help")
     assert code == 0
-    for word in (*VERBS, "130", "another graph is on this ROS domain"):
+    for word in (*VERBS, *GROUPS, "130", "another graph is on this ROS domain"):
         assert word in out
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", [*VERBS, *GROUPS])
 def test_each_verb_has_an_example(call, verb):
     code, out, _ = call(verb, "--help")
     assert code == 0

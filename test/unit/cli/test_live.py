@@ -8,7 +8,7 @@ import math
 
 from rich.console import Console
 
-from safevla_ros.cli.live import PlainView, picture, view_for
+from safevla_ros.cli.live import STARTING, PlainView, picture, view_for
 from safevla_ros.cli.run_folder import make_run_folder
 from safevla_ros.nodes.run_state import RunState, TermState
 
@@ -94,6 +94,7 @@ def test_where_output_is_no_terminal_each_thing_is_said_once():
         view.update(state)
     lines = console.file.getvalue().splitlines()
     assert lines == [
+        STARTING,
         "cost_monitor: active",
         "task: fetch the mug (scripted-careful)",
         "12.5 s intervention: slowed before the table",
