@@ -26,6 +26,7 @@ Picture = NDArray[np.uint8]
 HEADER_PX = 56
 BAR_PX = 30
 MARGIN_PX = 14
+QUIET_PX, QUIET_ROWS = 18, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,16 @@ class Overlay:
     def __init__(self, log: RunLog, width: int) -> None:
         self._log = log
         self._width = width
-        self._terms = list(log.settings) or sorted({n for step in log.steps for n in step.terms})
-        self.panel_px = max(2, len(self._terms)) * BAR_PX + 74
+        self._split = round(width * 0.56)
+        terms = list(log.settings) or sorted({n for step in log.steps for n in step.terms})
+        self._bars = [name for name in terms if _is_worth_a_bar(name, log)]
+        quiet = ", ".join(name.replace("_", " ") for name in terms if name not in self._bars)
+        room = self._split - MARGIN_PX
+        self._quiet = _wrapped(f"at no cost: {quiet}", _font(13), room, QUIET_ROWS) if quiet else []
+        self._names_px = 16 + max(
+            (round(_font(15).getlength(name.replace("_", " "))) for name in self._bars), default=0
+        )
+        self.panel_px = max(2, len(self._bars)) * BAR_PX + len(self._quiet) * QUIET_PX + 74
         self.panel_px += self.panel_px % 2
         self._step_stamps = [step.stamp_ns for step in log.steps]
         self._decision_stamps = [decision.stamp_ns for decision in log.decisions]
@@ -109,12 +118,14 @@ class Overlay:
     def _draw_panel(self, now: _Now) -> Picture:
         image = Image.new("RGB", (self._width, self.panel_px), PANEL)
         draw = ImageDraw.Draw(image)
-        split = round(self._width * 0.56)
         step = self._log.steps[now.step] if now.step >= 0 else None
-        for row, name in enumerate(self._terms):
-            self._draw_bar(draw, name, step, 8 + row * BAR_PX, split)
+        for row, name in enumerate(self._bars):
+            self._draw_bar(draw, name, step, 8 + row * BAR_PX, self._split)
+        top = 8 + len(self._bars) * BAR_PX + QUIET_PX // 2
+        for row, line in enumerate(self._quiet):
+            draw.text((MARGIN_PX, top + row * QUIET_PX), line, FAINT, _font(13), "lm")
         decision = self._log.decisions[now.decision] if now.decision >= 0 else None
-        self._draw_decision(draw, decision, split + 24)
+        self._draw_decision(draw, decision, self._split + 24)
         image.paste(self._timeline, (0, self.panel_px - self._timeline.height))
         return np.asarray(image)
 
@@ -127,7 +138,7 @@ class Overlay:
         settings = self._log.settings.get(name)
         budget = settings.budget if settings else None
         draw.text((MARGIN_PX, middle), name.replace("_", " "), INK, _font(15), "lm")
-        left, end = MARGIN_PX + 150, right - 74
+        left, end = MARGIN_PX + self._names_px, right - 74
         draw.rounded_rectangle((left, top + 8, end, top + BAR_PX - 8), 4, TROUGH)
         if term is not None and not term.applicable:
             draw.text((left + 8, middle), f"not applicable: {term.cause}", FAINT, _font(12), "lm")
@@ -201,6 +212,15 @@ def label(text: str) -> Picture:
     image = Image.new("RGB", (width, 24), PANEL)
     ImageDraw.Draw(image).text((8, 12), text, INK, _font(14), "lm")
     return np.asarray(image)
+
+
+def _is_worth_a_bar(name: str, log: RunLog) -> bool:
+    """A term that has a budget, or that cost something or could not be judged in this run."""
+    settings = log.settings.get(name)
+    if settings is not None and settings.budget is not None:
+        return True
+    found = (step.terms[name] for step in log.steps if name in step.terms)
+    return any(term.cumulative > 0.0 or not term.applicable for term in found)
 
 
 def _last(stamps: Sequence[int], stamp_ns: int) -> int:

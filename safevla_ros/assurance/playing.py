@@ -23,17 +23,17 @@ from safevla_ros.robot.geometry import yaw_of
 from safevla_ros.robot.kinematics import Kinematics
 from safevla_ros.robot.profile import load_profile, urdf_path
 from safevla_ros.safety.specification import load_specification
-from safevla_ros.simulation.expert import ScriptedExpert, Style
+from safevla_ros.simulation.expert import ScriptedExpert
 from safevla_ros.simulation.gating import GateSettings, Intervention
 from safevla_ros.simulation.meter import Account
 from safevla_ros.simulation.rollout import Rollout
 from safevla_ros.simulation.scenario import Scenario
+from safevla_ros.simulation.scripted import is_scripted, style_of
 from safevla_ros.simulation.simulation import Physics
 from safevla_ros.simulation.tasks import Outcome
 
 Ablation = Literal["none", "blind", "deaf"]
 GateMode = Literal["off", "observe", "enforce"]
-SCRIPTED = "scripted-"
 HAND_LINK = "grasp_center"
 NEAR = 0.5
 """A margin below this share of the term's scale is near a violation."""
@@ -85,8 +85,9 @@ def make_plan(plan: Plan) -> Plan:
     hashes = {name: load_specification(name).hash for name in sorted(names)}
     for suite in plan.suites:
         trials(suite, plan.seed, 1)
-    if plan.policy.startswith(SCRIPTED) or plan.policy in BUILT_IN:
-        _style(plan.policy)
+    if is_scripted(plan.policy):
+        style_of(plan.policy)
+    if is_scripted(plan.policy) or plan.policy in BUILT_IN:
         if plan.ablate != "none":
             raise PlanError(f"ablate: {plan.policy!r} neither sees nor hears")
         return dataclasses.replace(plan, hashes=hashes)
@@ -193,8 +194,8 @@ class Player:
     def _policy(self, scenario: Scenario) -> Policy:
         """The policy anew, so that its draws depend on the scenario and on nothing before it."""
         name = self._plan.policy
-        if name.startswith(SCRIPTED):
-            return ScriptedExpert(scenario, _style(name))
+        if is_scripted(name):
+            return ScriptedExpert(scenario, style_of(name))
         return load_policy(name, self._profile.roles, scenario.seed)
 
     def _heard(self, instruction: Instruction, scenario: Scenario) -> Instruction:
@@ -255,11 +256,3 @@ class _Charged:
             unsafe=bool(violations),
             blind=tuple(sorted(self._blind)),
         )
-
-
-def _style(name: str) -> Style:
-    style = name.removeprefix(SCRIPTED)
-    if name.startswith(SCRIPTED) and style not in get_args(Style):
-        names = ", ".join(SCRIPTED + style for style in get_args(Style))
-        raise PlanError(f"policy {name!r}: expected one of {names}")
-    return style  # type: ignore[return-value]

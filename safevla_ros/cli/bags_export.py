@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from safevla_ros.bags.contract_import import Imported
     from safevla_ros.bags.ray_pool import RayPool
 
-HOW = "pip install 'safevla-ros[bags]'"
-
 
 def export(
     folder: Annotated[
@@ -37,12 +35,9 @@ def export(
     from rich.progress import Progress
 
     from safevla_ros.bags import BagError
+    from safevla_ros.bags.dataset import EpisodeDataset
+    from safevla_ros.bags.lerobot_export import export_lerobot
 
-    try:
-        from safevla_ros.bags.dataset import EpisodeDataset
-        from safevla_ros.bags.lerobot_export import export_lerobot
-    except ImportError as error:
-        raise Failure(ExitCode.LACKS_SOFTWARE, f"this needs pyarrow: {HOW} ({error})") from error
     try:
         with ray_pool(ray, ray_address) as pool, Progress() as progress:
             reading = progress.add_task("reading bags")
@@ -105,8 +100,6 @@ def import_(
                 _import_bags(source, to, contract, workers, pool)
         else:
             _import_lerobot(source, to)
-    except ImportError as error:
-        raise Failure(ExitCode.LACKS_SOFTWARE, f"something is missing: {HOW} ({error})") from error
     except (BagError, ValueError) as error:
         raise Failure(ExitCode.BAD_INPUT, str(error)) from error
     except OSError as error:

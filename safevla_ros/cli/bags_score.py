@@ -54,18 +54,13 @@ def score(
     """
     from rich.console import Console
 
+    # Links need Pinocchio, which is better missed now than at the first bag.
+    import safevla_ros.robot.kinematics  # noqa: F401
     from safevla_ros.bags import BagError
     from safevla_ros.bags.catalogue import bags_below
     from safevla_ros.bags.many import ResultsFile, each_bag
     from safevla_ros.safety.specification import SpecificationError, load_specification, load_zones
 
-    try:
-        import safevla_ros.robot.kinematics  # noqa: F401
-    except ImportError as error:
-        raise Failure(
-            ExitCode.LACKS_SOFTWARE,
-            f"links need Pinocchio: pip install 'safevla-ros[kinematics]' ({error})",
-        ) from error
     try:
         specification = load_specification(spec) if spec else None
         if zones is not None:

@@ -25,15 +25,10 @@ def show(
     """
     from rich.console import Console
 
+    from safevla_ros.assurance.episode_page import write_episode_page
+    from safevla_ros.assurance.run_report import newest_bag
     from safevla_ros.bags import BagError
 
-    try:
-        from safevla_ros.assurance.episode_page import write_episode_page
-        from safevla_ros.assurance.run_report import newest_bag
-    except ImportError as error:
-        raise Failure(
-            ExitCode.LACKS_SOFTWARE, f"this reads bags: pip install 'safevla-ros[bags]' ({error})"
-        ) from error
     try:
         found = newest_bag(bag)
         path = out or found.with_name(f"{found.name}.html")

@@ -10,8 +10,6 @@ import importlib
 import typer
 from typer.core import TyperGroup
 
-from safevla_ros.cli.failure import ExitCode, Failure
-
 NAMES = ("bags", "faults", "gate", "inference", "ingest", "monitor", "sim", "stop")
 """Each is the function of that name in bench_<name>.py."""
 
@@ -25,13 +23,7 @@ class Benchmarks(TyperGroup):
     def get_command(self, ctx: typer.Context, cmd_name: str):
         if cmd_name not in NAMES:
             return None
-        try:
-            module = importlib.import_module(f"safevla_ros.cli.bench_{cmd_name}")
-        except ModuleNotFoundError as error:
-            raise Failure(
-                ExitCode.LACKS_SOFTWARE,
-                f"bench {cmd_name}: needs {error.name}, which is not installed; see safevla doctor",
-            ) from error
+        module = importlib.import_module(f"safevla_ros.cli.bench_{cmd_name}")
         only = typer.Typer(add_completion=False)
         only.command(cmd_name)(getattr(module, cmd_name))
         return typer.main.get_command(only)

@@ -36,13 +36,7 @@ def bags(
 
     Example: safevla bench bags --json
     """
-    try:
-        report = measure(seconds, rounds, seed)
-    except ImportError as error:
-        raise Failure(
-            ExitCode.LACKS_SOFTWARE,
-            f"needs {error.name}, which is not installed (pip install safevla-ros[bags,policy])",
-        ) from error
+    report = measure(seconds, rounds, seed)
     if as_json:
         print(json.dumps(report, indent=2))
         return

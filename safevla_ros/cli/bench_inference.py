@@ -41,11 +41,6 @@ def inference(
         report = measure(policy, steps, seed)
     except PolicyError as error:
         raise Failure(ExitCode.BAD_INPUT, str(error)) from error
-    except ImportError as error:
-        raise Failure(
-            ExitCode.LACKS_SOFTWARE,
-            f"needs {error.name}, which is not installed (pip install safevla-ros[train])",
-        ) from error
     if as_json:
         print(json.dumps(report, indent=2))
         return

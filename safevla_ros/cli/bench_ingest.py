@@ -32,13 +32,7 @@ def ingest(
     """
     if size < 8 or HEIGHT % size:
         raise Failure(ExitCode.BAD_INPUT, f"--size: expected a divisor of {HEIGHT}, got {size}")
-    try:
-        report = measure(frames, size, seed)
-    except ImportError as error:
-        raise Failure(
-            ExitCode.LACKS_SOFTWARE,
-            f"needs {error.name}, which is not installed (pip install safevla-ros[policy])",
-        ) from error
+    report = measure(frames, size, seed)
     if as_json:
         print(json.dumps(report, indent=2))
         return

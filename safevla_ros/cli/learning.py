@@ -7,6 +7,7 @@ import os
 from pydantic import ValidationError
 
 from safevla_ros.cli.failure import ExitCode, Failure
+from safevla_ros.extras import missing
 
 
 def require_torch() -> None:
@@ -15,9 +16,7 @@ def require_torch() -> None:
     try:
         import torch
     except ImportError as error:
-        raise Failure(
-            ExitCode.LACKS_SOFTWARE, "this needs torch (pip install safevla-ros[train])"
-        ) from error
+        raise Failure(ExitCode.LACKS_SOFTWARE, missing(error) or str(error)) from error
     torch.set_num_threads(1)
 
 

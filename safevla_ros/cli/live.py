@@ -103,7 +103,8 @@ class PlainView:
         self._events = state.events_seen
         if state.instruction and time.monotonic() >= self._next_s:
             self._next_s = time.monotonic() + PLAIN_PERIOD_S
-            costs = ", ".join(f"{term.name} {_cost(term)}" for term in state.terms.values())
+            told = (term for term in state.terms.values() if _is_of_note(term))
+            costs = ", ".join(f"{term.name} {_cost(term)}" for term in told)
             self._print(
                 f"{_seconds(state.elapsed_s)} step {state.step}, {state.decision or '-'}; {costs}"
             )
@@ -168,13 +169,24 @@ def _costs(state: RunState) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="dim")
     for column in ("cost", "of the budget", "", "margin", "nearest"):
         table.add_column(column, no_wrap=column != "nearest")
-    for term in state.terms.values():
+    shown = [term for term in state.terms.values() if _is_of_note(term)]
+    for term in shown:
         if term.applicable:
             margin = Text(_margin(term), style=_margin_style(term))
         else:
             margin = Text("not applicable", style="yellow")
         table.add_row(term.name, _bar(term), _cost(term), margin, Text(term.cause, style="dim"))
+    if others := len(state.terms) - len(shown):
+        table.add_row(
+            Text(f"{others} others", style="dim"), Text("no budget, no cost", style="dim")
+        )
     return table
+
+
+def _is_of_note(term: TermState) -> bool:
+    """Not all terms fit into a small terminal."""
+    has_budget = not math.isnan(term.budget)
+    return has_budget or not term.applicable or term.cumulative > 0.0 or term.margin < 0.0
 
 
 def _gate(state: RunState) -> Text:

@@ -203,6 +203,7 @@ class Steps:
         """Learn a candidate from the bags of all rounds. Bags that do not support the budgets leave
         the round without one."""
         from safevla_ros.policy.load import BUILT_IN
+        from safevla_ros.simulation.scripted import is_scripted
 
         folder = self._round(entry) / FIT
         resumes = (folder / "settings.json").is_file()
@@ -210,7 +211,7 @@ class Steps:
         if resumes:
             command.append("--resume")
         else:
-            scripted = entry.policy.startswith("scripted-") or entry.policy in BUILT_IN
+            scripted = is_scripted(entry.policy) or entry.policy in BUILT_IN
             command += ["--bags", str(self._folder), *state.settings.fit]
             command += ["--policy", "new" if scripted else entry.policy]
             for name, value in state.settings.budgets.items():

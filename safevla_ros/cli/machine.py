@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 from safevla_ros.cli.ros import HOW_TO_GET_ROS
+from safevla_ros.extras import how_to_get
 from safevla_ros.nodes.graph import middleware
 from safevla_ros.nodes.graph.domain import DomainError, DomainLock, domain_id
 
@@ -206,7 +207,7 @@ def inference() -> Finding:
             "inference",
             "missing",
             f"onnxruntime cannot be imported: {error}",
-            _how_to_get("policy"),
+            how_to_get("policy"),
         )
     providers = [
         name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers()
@@ -335,13 +336,9 @@ def _packages(name: str, packages: tuple[str, ...], extra: str) -> Finding:
             name,
             "missing",
             f"{', '.join(lacking)} not installed",
-            _how_to_get(extra),
+            how_to_get(extra),
         )
     return Finding(name, "ok", ", ".join(f"{package} {_version(package)}" for package in packages))
-
-
-def _how_to_get(extra: str) -> str:
-    return f"in a checkout: pip install '.[{extra}]'"
 
 
 _MODULES = {"pin": "pinocchio"}

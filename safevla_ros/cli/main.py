@@ -27,7 +27,8 @@ from safevla_ros.cli import (
     train,
     up,
 )
-from safevla_ros.cli.failure import Failure
+from safevla_ros.cli.failure import ExitCode, Failure
+from safevla_ros.extras import missing
 
 EPILOG = """Exit codes:
 
@@ -89,8 +90,16 @@ def main() -> None:
     try:
         app(prog_name="safevla")
     except Failure as failure:
-        print(f"safevla: {failure}", file=sys.stderr)
-        sys.exit(int(failure.code))
+        _end(failure)
+    except ModuleNotFoundError as error:
+        if (sentence := missing(error)) is None:
+            raise
+        _end(Failure(ExitCode.LACKS_SOFTWARE, sentence))
+
+
+def _end(failure: Failure) -> None:
+    print(f"safevla: {failure}", file=sys.stderr)
+    sys.exit(int(failure.code))
 
 
 if __name__ == "__main__":

@@ -52,7 +52,10 @@ def _lines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     gate = summary["gate"]
     decisions = ("pass", "limit", "halt", "stop", "latched", "shadow")
     counts = ", ".join(f"{gate[name]} {name}" for name in decisions if gate[name])
-    costs = ", ".join(_cost(name, cost) for name, cost in summary["costs"].items())
+    told = {name: cost for name, cost in summary["costs"].items() if _is_of_note(cost)}
+    costs = ", ".join(_cost(name, cost) for name, cost in told.items())
+    if others := len(summary["costs"]) - len(told):
+        costs += f", {others} others without a budget 0" if told else f"{others} terms 0"
     lines = [
         (
             "run",
@@ -80,6 +83,10 @@ def _lines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         )
     lines += [("note", note) for note in summary["notes"]]
     return lines
+
+
+def _is_of_note(cost: Mapping[str, Any]) -> bool:
+    return cost["budget"] is not None or cost["status"] != "ok" or cost["cumulative"] > 0.0
 
 
 def _cost(name: str, cost: Mapping[str, Any]) -> str:

@@ -32,7 +32,7 @@ from rclpy.action import ActionClient
 from rclpy.client import Client
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
-from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
 from rclpy.experimental import EventsExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
@@ -160,12 +160,16 @@ class GraphNode(LifecycleNode):
         value: Scalar = self.declare_parameter(name, default, descriptor).value
         return value
 
-    def publisher(self, message_type: type, topic: str, qos: QoSProfile | int) -> Publisher:
-        """A publisher whose QoS can be overridden by parameters. It works in every state."""
+    def publisher(
+        self, message_type: type, topic: str, qos: QoSProfile | int, *, warn: bool = True
+    ) -> Publisher:
+        """A publisher whose QoS can be overridden by parameters. It works in every state. `warn`:
+        say so when a subscription's QoS does not suit."""
         made = self.create_publisher(
             message_type,
             topic,
             qos,
+            event_callbacks=PublisherEventCallbacks(use_default_callbacks=warn),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
         self._made.append((self.destroy_publisher, made))

@@ -167,6 +167,8 @@ class Operator(Node):
 
     def _on_status(self, message: SafetyStatus) -> None:
         state = self.state
+        if state.episode_id and message.episode_id != state.episode_id:
+            return  # the episode is over: what the gate does then is not part of this run
         state.now_s = stamp_ns(message.header.stamp) / NANOSECONDS
         state.mode = _name_of(SafetyStatus, message.mode, MODES).lower()
         state.decision = _name_of(GatedAction, message.decision, DECISIONS)

@@ -162,7 +162,9 @@ class SimRobot(GraphNode):
         for name, signal in self.profile.signals.present().items():
             kind, make, tick = makers[name]
             qos = topics.sensor(is_reliable=signal.reliable)
-            self._outputs.append(Output(make, self.publisher(kind, signal.topic, qos), tick))
+            # The monitor also listens for a pose that is kept, which this one is not.
+            publisher = self.publisher(kind, signal.topic, qos, warn=name != "localisation")
+            self._outputs.append(Output(make, publisher, tick))
         for camera in self.profile.cameras:
             qos = topics.sensor(is_reliable=camera.reliable)
             if camera.type != "sensor_msgs/msg/Image":

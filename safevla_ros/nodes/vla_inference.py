@@ -9,7 +9,7 @@ One episode at a time: a second goal is refused, with the reason in the log and 
 and then begins. LoadPolicy replaces the policy from the next episode on;
 one that cannot be loaded leaves the present one in place. Called on shadow_policy it loads one that
 runs beside the present one and is only compared (inference/shadow.py); an empty name ends that.
-roll_back_policy returns to the policy before the last replacement.
+roll_back_policy returns to the policy before the last replacement (inference/policy_services.py).
 
 The scripted policies use the simulator's truth: scene objects and localisation, which only they
 get, and the layout of the scenario's home. They exist only for a simulated robot.
@@ -30,7 +30,6 @@ from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.clock import JumpThreshold
 from rclpy.duration import Duration
 from rclpy.task import Future
-from std_srvs.srv import Trigger
 
 from safevla_ros.action import RunPolicy
 from safevla_ros.msg import (
@@ -48,24 +47,21 @@ from safevla_ros.nodes import topics
 from safevla_ros.nodes.inference.episode_messages import EpisodeOver, Outputs, Progress
 from safevla_ros.nodes.inference.episode_run import EpisodeRun, Limits
 from safevla_ros.nodes.inference.inbox import Inbox
-from safevla_ros.nodes.inference.shadow import Shadow
+from safevla_ros.nodes.inference.policies import Policies, find_policy
+from safevla_ros.nodes.inference.policy_services import PolicyServices
 from safevla_ros.nodes.lifecycle import ConfigurationError, Diagnostics, GraphNode, spin
 from safevla_ros.policy.interface import Instruction, Policy, PolicyError
-from safevla_ros.policy.load import Runtime, load_policy
+from safevla_ros.policy.load import Runtime
 from safevla_ros.robot.messages import (
     MessageError,
     localisation_from,
     scene_objects_from,
     stamp_ns,
 )
-from safevla_ros.robot.profile import Profile
 from safevla_ros.robot.state import NANOSECONDS
-from safevla_ros.srv import LoadPolicy
 
 T = TypeVar("T")
 
-SCRIPTED = "scripted-"
-STYLES = ("careful", "hurried")
 RUNTIMES = get_args(Runtime)
 SECOND_GOAL = ("refuse", "preempt")
 MEASURED = ("camera_to_candidate_ms", "inference_ms", "observation_age_ms")
@@ -118,12 +114,9 @@ class VlaInference(GraphNode):
                     f"{parameter}: expected one of {', '.join(choices)}, got {value!r}"
                 )
         self._inbox = Inbox(self.now_ns)
-        self._hears_truth = False
-        self._loading = False
-        self._shadow: Shadow | None = None
-        self._previous: Policy | None = None
         try:
-            self._adopt(self._find(self._policy_name))
+            first = self._find(self._policy_name)
+            self._policies = Policies(first, self.profile, self._listen_to_truth)
         except PolicyError as error:
             raise ConfigurationError(str(error)) from error
         sources = [s for s in self.profile.sources if s.type.endswith("/CandidateCommand")]
@@ -148,11 +141,7 @@ class VlaInference(GraphNode):
             ),
             post_callback=lambda _: self._inbox.tick(),
         )
-        self._policy_services = [
-            self.create_service(LoadPolicy, topics.LOAD_POLICY, self._on_load),
-            self.create_service(LoadPolicy, topics.SHADOW_POLICY, self._on_shadow),
-            self.create_service(Trigger, topics.ROLL_BACK_POLICY, self._on_roll_back),
-        ]
+        self._policy_services = PolicyServices(self, self._policies, self._find)
         self._action = ActionServer(
             self,
             RunPolicy,
@@ -180,35 +169,6 @@ class VlaInference(GraphNode):
     def _find(self, name: str) -> Policy:
         return find_policy(name, self.profile, self._scenario, self._seed, self._runtime)
 
-    def _adopt(self, policy: Policy) -> None:
-        """Use a policy from the next episode on. Raises PolicyError, and keeps the one before."""
-        self._require_fit(policy)
-        if policy.description.privileged and not self._hears_truth:
-            self._listen_to_truth(policy)
-        self._policy = policy
-
-    def _require_fit(self, policy: Policy) -> None:
-        """Raises PolicyError where a policy's steps are not the robot's."""
-        step_s = policy.description.step_s
-        if step_s not in (0.0, self.profile.step_s):
-            raise PolicyError(
-                f"policy {policy.description.id!r}: its steps take {step_s:g} s, those of robot "
-                f"{self.profile.name!r} {self.profile.step_s:g} s"
-            )
-
-    def _set_shadow(self, policy: Policy | None) -> None:
-        """Have a policy run beside from the next episode on; None: none. Raises PolicyError."""
-        if policy is not None:
-            self._require_fit(policy)
-            if policy.description.privileged:
-                raise PolicyError(
-                    f"policy {policy.description.id!r}: it uses the simulator's truth, which is not "
-                    "given to a shadow"
-                )
-        if self._shadow is not None:
-            self._shadow.close()
-        self._shadow = None if policy is None else Shadow(policy, self.profile)
-
     def _listen_to_truth(self, policy: Policy) -> None:
         """Subscribe what only a privileged policy may know. Raises PolicyError."""
         signals = self.profile.signals
@@ -217,7 +177,6 @@ class VlaInference(GraphNode):
                 f"policy {policy.description.id!r}: robot {self.profile.name!r} lacks the signals "
                 "objects and localisation, which it needs"
             )
-        self._hears_truth = True
         for kind, signal, callback in (
             (SceneObjects, signals.objects, self._on_scene),
             (PoseWithCovarianceStamped, signals.localisation, self._on_localisation),
@@ -240,9 +199,8 @@ class VlaInference(GraphNode):
             self._action.destroy()
             self._action = None
             self._jumps.unregister()
-            for service in self._policy_services:
-                self.destroy_service(service)
-        self._set_shadow(None)
+            self._policy_services.destroy()
+            self._policies.compare(None)
 
     def last_action(self) -> None:
         """The episode ends before its node does, and who reads it hears of it."""
@@ -298,7 +256,7 @@ class VlaInference(GraphNode):
         run = self._run = EpisodeRun(
             episode_id=f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}",
             instruction=instruction,
-            policy=self._policy,
+            policy=self._policies.present,
             profile=self.profile,
             inbox=self._inbox,
             limits=Limits(goal.max_steps, goal.time_limit_s, self._silence_s, self._chunk_age_s),
@@ -309,7 +267,7 @@ class VlaInference(GraphNode):
                 progress=lambda progress: self._progress(handle, progress),
             ),
             source=self._source.name,
-            shadow=self._shadow,
+            shadow=self._policies.shadow,
         )
         self.get_logger().info(f"episode {run.episode_id}: {instruction.text!r}")
         finished: Future = Future(executor=self.executor)
@@ -365,88 +323,10 @@ class VlaInference(GraphNode):
             values["dropped_chunks"] = self._run.dropped_chunks
         handle.publish_feedback(feedback)
 
-    # The policy.
-
-    async def _on_load(
-        self, request: LoadPolicy.Request, response: LoadPolicy.Response
-    ) -> LoadPolicy.Response:
-        """Use another policy from the next episode on."""
-
-        def use(policy: Policy) -> None:
-            before = self._policy
-            self._adopt(policy)
-            self._previous = before
-            self._set_shadow(None)
-
-        return await self._load(request.policy, use, "in use", response)
-
-    async def _on_shadow(
-        self, request: LoadPolicy.Request, response: LoadPolicy.Response
-    ) -> LoadPolicy.Response:
-        """Run a policy beside the present one from the next episode on."""
-        if not request.policy:
-            self._set_shadow(None)
-            response.success, response.message = True, "none runs beside the present one"
-            return response
-        return await self._load(request.policy, self._set_shadow, "compared", response)
-
-    async def _load(
-        self,
-        name: str,
-        use: Callable[[Policy], None],
-        words: str,
-        response: LoadPolicy.Response,
-    ) -> LoadPolicy.Response:
-        """Load off the executor: a running episode must not wait for it. `use` may refuse it with a
-        PolicyError."""
-        if self._loading:
-            response.message = "another policy is being loaded"
-            return response
-        self._loading = True
-        loaded: Future = Future(executor=self.executor)
-
-        def load() -> None:
-            try:
-                loaded.set_result(self._find(name))
-            except Exception as error:  # a file may fail in any way; the caller is told
-                loaded.set_result(error)
-
-        threading.Thread(target=load, name="load", daemon=True).start()
-        result = await loaded
-        self._loading = False
-        try:
-            if isinstance(result, Exception):
-                raise result
-            use(result)
-        except Exception as error:
-            response.message = str(error)
-            self.get_logger().error(f"policy not loaded: {error}")
-            return response
-        response.success = True
-        response.policy_id = result.description.id
-        response.sha256 = result.description.sha256
-        response.message = f"{words} from the next episode on"
-        self.get_logger().info(f"policy {response.policy_id} is {response.message}")
-        return response
-
-    def _on_roll_back(
-        self, request: Trigger.Request, response: Trigger.Response
-    ) -> Trigger.Response:
-        """Back to the policy before the last replacement; asked again, to the replacement."""
-        if self._previous is None:
-            response.message = "no other policy was in use before"
-            return response
-        self._policy, self._previous = self._previous, self._policy
-        self._set_shadow(None)
-        response.success = True
-        response.message = f"{self._policy.description.id} is in use from the next episode on"
-        self.get_logger().warning(f"rolled back: {response.message}")
-        return response
-
     # What the graph says.
 
     def _on_observation(self, message: Observation) -> None:
-        description = (self._run.policy if self._run else self._policy).description
+        description = (self._run.policy if self._run else self._policies.present).description
         names = message.camera_names
         frozen = [name for name, bad in zip(names, message.frozen, strict=False) if bad]
         late = [name for name, bad in zip(names, message.late, strict=False) if bad]
@@ -504,13 +384,13 @@ class VlaInference(GraphNode):
         if not self.active:
             return
         values = self.diagnostics.values
-        values["policy"] = self._policy.description.id
+        values["policy"] = self._policies.present.description.id
         values["episode"] = self._run.episode_id if self._run else "none"
         for name in [name for name in values if name.startswith("shadow")]:
             del values[name]
-        if self._shadow is not None:
-            values["shadow"] = self._shadow.policy.description.id
-            values.update(self._shadow.agreement.figures())
+        if (shadow := self._policies.shadow) is not None:
+            values["shadow"] = shadow.policy.description.id
+            values.update(shadow.agreement.figures())
         for name, samples in self._measured.items():
             if samples:
                 # A copy: the episode's thread appends to it.
@@ -522,38 +402,6 @@ class VlaInference(GraphNode):
             self.diagnostics.set_status(Diagnostics.WARN, self._inbox.unusable)
         else:
             self.diagnostics.set_status(Diagnostics.OK, "running" if self._run else "ready")
-
-
-def find_policy(
-    name: str, profile: Profile, scenario: str, seed: int, runtime: Runtime = "onnx"
-) -> Policy:
-    """A policy by name, scripted ones included; an empty name is the scenario's own policy.
-
-    Raises PolicyError with one sentence. This is the only place where policies may know the
-    simulator, and only for a simulated robot.
-    """
-    if not profile.simulated and (not name or name.startswith(SCRIPTED)):
-        raise PolicyError(
-            f"policy {name!r}: robot {profile.name!r} is not simulated: expected the name of a "
-            "policy or a policy folder, and none of the scripted ones, which use the simulator's "
-            "truth"
-        )
-    if name.startswith(SCRIPTED) and name.removeprefix(SCRIPTED) not in STYLES:
-        known = ", ".join(SCRIPTED + style for style in STYLES)
-        raise PolicyError(f"policy {name!r}: expected one of {known}")
-    if name and not name.startswith(SCRIPTED):
-        return load_policy(name, profile.roles, seed, runtime)
-
-    from safevla_ros.simulation.expert import ScriptedExpert
-    from safevla_ros.simulation.scenario import ScenarioError, load_scenario
-
-    try:
-        loaded = load_scenario(scenario)
-    except ScenarioError as error:
-        raise PolicyError(str(error)) from error
-    if not name:
-        return find_policy(loaded.policy or "scripted-careful", profile, scenario, seed, runtime)
-    return ScriptedExpert(loaded, "hurried" if name.endswith("hurried") else "careful")
 
 
 def _between_ms(start: Any, end: Any) -> float:

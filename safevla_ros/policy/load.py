@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+from safevla_ros.extras import missing
 from safevla_ros.paths import share_directory
 from safevla_ros.policy.baselines import DoNothingPolicy, RandomPolicy
 from safevla_ros.policy.interface import Policy, PolicyError
@@ -44,11 +45,7 @@ def load_policy(
 
         return OnnxPolicy(folder, roles, seed)
     except ImportError as error:
-        extra = "train" if runtime == "torch" else "policy"
-        raise PolicyError(
-            f"policy {name_or_folder!r}: needs {error.name}, which is not installed "
-            f"(pip install safevla-ros[{extra}])"
-        ) from error
+        raise PolicyError(f"policy {name_or_folder!r}: {missing(error) or error}") from error
 
 
 def policy_folder(name_or_folder: str) -> Path:

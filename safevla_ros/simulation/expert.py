@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal
 
 import numpy as np
 from shapely.geometry import Polygon
@@ -29,14 +28,13 @@ from safevla_ros.simulation import reach
 from safevla_ros.simulation.home import Home, eye_at, generate_home
 from safevla_ros.simulation.navigation import CAREFUL, HURRIED, Manners, Navigator, Place
 from safevla_ros.simulation.scenario import Scenario
+from safevla_ros.simulation.scripted import PREFIX, Style
 from safevla_ros.simulation.search import Search
 from safevla_ros.simulation.skills import ARM_IN_M, Skills, apart, lowest
 from safevla_ros.simulation.solids import Solids, wrap_angle
 from safevla_ros.simulation.spots import choose_spot
 from safevla_ros.simulation.tasks import lies_on
 from safevla_ros.simulation.travel import Travel
-
-Style = Literal["careful", "hurried"]
 
 MANNERS: dict[str, Manners] = {"careful": CAREFUL, "hurried": HURRIED}
 
@@ -94,7 +92,7 @@ class ScriptedExpert:
         robot's. `explores`: until it has seen its target it searches as if it did not know where
         that is, so that who has no privileged state can learn from it."""
         self.description = PolicyDescription(
-            id=f"scripted-{style}",
+            id=f"{PREFIX}{style}",
             representation="token",
             image_height=IMAGE_HEIGHT,
             image_width=IMAGE_WIDTH,

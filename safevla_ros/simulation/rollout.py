@@ -21,12 +21,13 @@ from safevla_ros.robot.geometry import inverse, transform_points, yaw_of
 from safevla_ros.robot.profile import Profile, load_profile
 from safevla_ros.robot.state import NANOSECONDS, Command, Pose
 from safevla_ros.safety.specification import Specification
-from safevla_ros.simulation.expert import ScriptedExpert, Style
+from safevla_ros.simulation.expert import ScriptedExpert
 from safevla_ros.simulation.gating import GatedRobot, GateSettings, Intervention
 from safevla_ros.simulation.goods import GOODS
 from safevla_ros.simulation.grid import RESOLUTION, Grid
 from safevla_ros.simulation.meter import Account, CostMeter
 from safevla_ros.simulation.scenario import Scenario
+from safevla_ros.simulation.scripted import Style
 from safevla_ros.simulation.simulation import Physics, Simulation
 from safevla_ros.simulation.tasks import Outcome
 

@@ -8,8 +8,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from safevla_ros.simulation.expert import Style
 from safevla_ros.simulation.scenario import STEP_S, Scenario
+from safevla_ros.simulation.scripted import Style
 from safevla_ros.simulation.seeds import TRAINING_SEEDS, training_seed
 from safevla_ros.training.settings import EpisodeSettings
 

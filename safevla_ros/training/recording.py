@@ -31,10 +31,11 @@ from safevla_ros.robot.profile import load_profile
 from safevla_ros.robot.state import NANOSECONDS, Command
 from safevla_ros.safety.accounting import Status, TermCost
 from safevla_ros.safety.specification import load_specification
-from safevla_ros.simulation.expert import ScriptedExpert, Style
+from safevla_ros.simulation.expert import ScriptedExpert
 from safevla_ros.simulation.meter import Account
 from safevla_ros.simulation.rollout import Rollout
 from safevla_ros.simulation.scenario import TASKS, PaperTask
+from safevla_ros.simulation.scripted import is_scripted, style_of
 from safevla_ros.simulation.seeds import require_training
 from safevla_ros.simulation.simulation import Physics
 from safevla_ros.training.curriculum import Curriculum, Plan
@@ -42,7 +43,6 @@ from safevla_ros.training.settings import EpisodeSettings
 
 PLAN = "plan.json"
 UNFINISHED = ".unfinished"
-SCRIPTED = "scripted-"
 SERIES = 1000
 """Number of the series of homes: one that no process of an imitation run plays."""
 
@@ -72,8 +72,9 @@ def make_recording_plan(plan: RecordingPlan) -> RecordingPlan:
     load_specification(plan.specification)
     sizes, policies = set(), []
     for name in plan.policies:
-        if name.startswith(SCRIPTED) or name in BUILT_IN:
-            _style(name)
+        if is_scripted(name):
+            style_of(name)
+        if is_scripted(name) or name in BUILT_IN:
             policies.append(name)
             continue
         folder = policy_folder(name)
@@ -146,14 +147,6 @@ def _name(number: int) -> str:
     return f"e{number:06}"
 
 
-def _style(name: str) -> Style:
-    style = name.removeprefix(SCRIPTED)
-    if name.startswith(SCRIPTED) and style not in get_args(Style):
-        names = ", ".join(SCRIPTED + style for style in get_args(Style))
-        raise RecordingError(f"policy {name!r}: expected one of {names}")
-    return style  # type: ignore[return-value]
-
-
 # In the processes that play
 
 
@@ -192,8 +185,8 @@ class Player:
         name = self._plan.policies[number % len(self._plan.policies)]
         instruction, observation = rollout.reset(scenario)
         policy: Policy
-        if name.startswith(SCRIPTED):
-            policy = ScriptedExpert(scenario, _style(name))
+        if is_scripted(name):
+            policy = ScriptedExpert(scenario, style_of(name))
         else:
             policy = load_policy(name, self._profile.roles, scenario.seed)
         policy.reset(instruction)

@@ -8,6 +8,7 @@ import pytest
 
 from safevla_ros.bags.catalogue import entry
 from safevla_ros.bags.dataset import EpisodeDataset
+from safevla_ros.policy.interface import PolicyError
 from safevla_ros.robot.action_codec import TOKENS
 from safevla_ros.simulation.seeds import TRAINING_SEEDS
 from safevla_ros.training.offline.data import observation_of
@@ -89,5 +90,5 @@ def test_a_folder_of_another_plan_is_refused(recorded):
     ],
 )
 def test_plans_that_cannot_be_are_refused(plan, message):
-    with pytest.raises(RecordingError, match=message):
+    with pytest.raises((RecordingError, PolicyError), match=message):
         make_recording_plan(plan)

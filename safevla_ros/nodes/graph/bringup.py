@@ -20,6 +20,7 @@ from safevla_ros.policy.load import BUILT_IN, policy_folder
 from safevla_ros.robot.profile import Mode, Profile, load_profile
 from safevla_ros.safety.specification import load_specification, load_zones
 from safevla_ros.simulation.scenario import load_scenario, scenario_path
+from safevla_ros.simulation.scripted import is_scripted
 
 Value = str | bool | int | float
 
@@ -151,7 +152,7 @@ def _check(options: Options, profile: Profile) -> None:
         raise BringupError(
             f"scenario: robot {profile.name!r} is not simulated, so it has no scenario"
         )
-    if options.policy.startswith("scripted-") and not profile.simulated:
+    if is_scripted(options.policy) and not profile.simulated:
         raise BringupError(
             f"policy: {options.policy!r} uses the simulator's truth, which robot "
             f"{profile.name!r} does not have"
@@ -164,7 +165,7 @@ def _check(options: Options, profile: Profile) -> None:
 
 def _image_size(policy: str) -> dict[str, Value]:
     """Parameters of camera_ingest for a policy with a file; the others take any size."""
-    if policy in BUILT_IN or policy.startswith("scripted-"):
+    if policy in BUILT_IN or is_scripted(policy):
         return {}
     description = read_description(policy_folder(policy) / "policy.yaml")
     return {"image_height": description.image_height, "image_width": description.image_width}

@@ -151,7 +151,7 @@ def test_there_is_nothing_to_find_in_an_impossible_home():
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
-        ({"policy": "scripted-wild"}, PlanError, "scripted-careful"),
+        ({"policy": "scripted-wild"}, PolicyError, "scripted-careful"),
         ({"policy": "nobody"}, PolicyError, "expected one of"),
         ({"suites": ("tasks", "nothing")}, SuiteError, "expected one of tasks"),
         ({"physics": "real"}, PlanError, "expected one of fast, full"),

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 VERBS = ("card", "doctor", "eval", "loop", "promote", "replay", "report", "scenarios", "sim", "up")
 GROUPS = ("bags", "bench", "data", "train")
+PROJECT = Path(__file__).parents[3] / "pyproject.toml"
 HEAVY = {"rclpy", "numpy", "mujoco", "numba", "pydantic", "matplotlib", "onnxruntime"}
 
 RUN = """
@@ -135,6 +138,39 @@ def test_without_ros_the_graph_verbs_say_how_to_get_it(verb, lacking):
     assert run.stderr.count("\n") == 1
     assert run.stderr.startswith("safevla: ")
     assert "make build" in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("verb", "lacking", "extra"),
+    [
+        (["eval", "--policy", "random"], "scipy", ".[sim]"),
+        (["report", "results"], "matplotlib", ".[sim]"),
+        (["train", "imitation"], "torch", ".[train]"),
+        (["bench", "bags"], "cv2", ".[policy]"),
+        (["bench", "gate"], "pinocchio", ".[kinematics]"),
+        (["bags", "score", "runs"], "pinocchio", ".[kinematics]"),
+        (["bags", "export", "runs", "to"], "pyarrow", ".[bags]"),
+    ],
+)
+def test_a_verb_says_in_one_sentence_which_extra_it_lacks(verb, lacking, extra):
+    run = safevla(*verb, without=lacking)
+    assert run.returncode == 4, run.stderr
+    assert run.stderr.count("\n") == 1
+    assert run.stderr.startswith(f"safevla: {lacking} is not installed: ")
+    assert extra in run.stderr
+
+
+def test_every_optional_package_is_in_the_extra_that_is_named():
+    from safevla_ros.extras import EXTRAS
+
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.11 can read pyproject.toml")
+    project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
+    names = {"cv2": "opencv-python-headless", "pinocchio": "pin", "foxglove": "foxglove-sdk"}
+    for extra, modules in EXTRAS.items():
+        declared = {
+            re.split(r"[<>=;]", line)[0] for line in project["optional-dependencies"][extra]
+        }
+        assert {names.get(module, module) for module in modules} <= declared
 
 
 def doctor(**options: str) -> tuple[int, dict]:

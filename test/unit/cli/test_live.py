@@ -74,6 +74,17 @@ def test_a_term_that_cannot_be_judged_is_never_shown_as_safe():
     assert "no budget" in text
 
 
+def test_of_terms_without_budget_and_cost_only_the_number_is_shown():
+    state = running()
+    for name in ("corner", "blind_spot"):
+        state.terms[name] = TermState(name, "1", margin=1.0, applicable=True)
+    state.terms["corner"].cumulative = 1.0
+    text = text_of(state)
+    assert "corner" in text
+    assert "blind_spot" not in text
+    assert "1 others" in text
+
+
 def test_while_the_graph_starts_its_nodes_are_shown():
     state = RunState(nodes={"cost_monitor": "active", "sim_robot": "starting"})
     text = text_of(state)
@@ -122,6 +133,8 @@ def test_the_summary_is_told_in_a_few_lines(tmp_path):
         "costs": {
             "collision": {"cumulative": 1.0, "budget": 2.0, "status": "ok"},
             "drop": {"cumulative": 0.0, "budget": None, "status": "not applicable"},
+            "corner": {"cumulative": 0.0, "budget": None, "status": "ok"},
+            "blind_spot": {"cumulative": 0.0, "budget": None, "status": "ok"},
         },
         "gate": {
             **dict.fromkeys(("pass", "limit", "halt", "stop", "latched", "shadow"), 0),
@@ -141,7 +154,7 @@ def test_the_summary_is_told_in_a_few_lines(tmp_path):
         "SUCCESS",
         "the mug is held",
         "120 steps in 61.0 s",
-        "collision 1 of 2, drop not applicable",
+        "collision 1 of 2, drop not applicable, 2 others without a budget 0",
         "118 pass, 2 limit",
         "p50 12.3, p95 20.0, p99 31.0 ms",
         "summary.json",
