@@ -11,7 +11,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from safevla_ros.robot.geometry import compose, inverse, moved
-from safevla_ros.robot.state import NANOSECONDS, BaseVelocity, Localisation, Odometry, Pose
+from safevla_ros.robot.state import (
+    NANOSECONDS,
+    BaseVelocity,
+    Localisation,
+    Odometry,
+    Pose,
+    SceneObject,
+    SceneObjects,
+)
 
 HISTORY_S = 2.0
 """How far back odometry is remembered."""
@@ -25,7 +33,9 @@ _STANDING = 0.01
 _FASTEST = 100.0
 """No base moves faster than this [m/s, rad/s]; what says so is broken."""
 _FARTHEST = 1e6
-"""No robot or joint is farther than this from its zero [m, rad]; what says so is broken."""
+"""Nothing, no robot and no joint is farther than this from its zero [m, rad]; what says so is broken."""
+_LARGEST_M = 5.0
+"""No loose thing is longer than this [m]; what says so is broken, and would fill the look-ahead."""
 
 
 class Signals:
@@ -141,4 +151,15 @@ def absurdity(reading: Any) -> str:
         velocity = reading.velocity
         if max(abs(velocity.x), abs(velocity.y), abs(velocity.yaw)) > _FASTEST:
             return f"no base moves at {velocity}"
+    if isinstance(reading, SceneObjects):
+        return next(filter(None, map(_absurd_object, reading.objects)), "")
+    return ""
+
+
+def _absurd_object(entry: SceneObject) -> str:
+    position, size = entry.pose.position, entry.size
+    if max(map(abs, position)) > _FARTHEST:
+        return f"no {entry.id} is at {position}"
+    if min(size) < 0.0 or (max(size) > _LARGEST_M and not entry.fixed):
+        return f"no {entry.id} has the size {size}"
     return ""

@@ -192,3 +192,16 @@ def test_a_jump_of_the_clock_forgets_how_long_something_is_held(seen):
         seen.read(obstacles=post(0.47))
     part = seen.read(obstacles=post(0.47), propose=AHEAD)[0]
     assert part.decision is Decision.LIMIT  # and not held for what is to come
+
+
+def test_after_a_jump_of_the_clock_the_first_reading_is_believed(seen):
+    seen.read(obstacles=EMPTY)
+    seen.read(obstacles=EMPTY, propose=AHEAD)
+    seen.time_s -= 5.0
+    stamp = ns(seen.time_s)
+    seen.read(obstacles=post(0.45), periods=1)
+    world = seen.make_world(seen.time_s, velocity=seen.velocity, obstacles=post(0.45))
+    world.sources["scan"] = stamp
+    now_ns = ns(seen.time_s)
+    verdict = seen.gate.propose(Proposal("policy", now_ns, AHEAD), world, now_ns, seen.time_s)
+    assert verdict.reason is Reason.PREDICTED

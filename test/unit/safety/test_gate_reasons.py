@@ -332,6 +332,15 @@ def test_a_policy_that_fell_silent_because_it_sees_nothing_says_so(gate, propose
     assert supervise(T0 + 0.7).reason is Reason.LOST_CAMERA
 
 
+def test_what_was_refused_for_the_cameras_is_not_what_later_steps_must_follow(gate, propose):
+    gate.start_episode("one")
+    gate.set_cameras((Reason.FROZEN_CAMERA, "navigation"))
+    propose(candidate(episode_id="one", step=5))
+    gate.set_cameras(None)
+    anew = candidate(time_s=T0 + 0.1, episode_id="one", step=4)
+    assert propose(anew).decision is Decision.PASS
+
+
 def test_frozen_cameras_are_no_reason_while_nobody_commands(gate, supervise):
     gate.set_cameras((Reason.FROZEN_CAMERA, "navigation"))
     assert supervise(T0).reason is Reason.NO_COMMAND
@@ -413,6 +422,19 @@ def test_time_that_goes_back_halts_and_forgets_what_was_sent(gate, propose, supe
     assert propose(candidate(time_s=T0 - 4.9)).decision is Decision.PASS
 
 
+@pytest.mark.parametrize(
+    ("ahead_s", "reason"), [(2.5, Reason.CLOCK_JUMP), (1.5, Reason.SOURCE_TIMEOUT)]
+)
+def test_time_that_leaps_ahead_of_the_steady_clock_halts(
+    gate, propose, make_world, ahead_s, reason
+):
+    """A simulation may run ahead, but not by so much between two judgements."""
+    propose(candidate(Command(BaseVelocity(x=0.2), duration_s=60.0)))
+    verdict = gate.supervise(make_world(T0 + ahead_s), ns(T0 + ahead_s), T0 + 0.02)
+    assert outcome(verdict) == (Decision.HALT, reason)
+    assert stands(gate.supervise(make_world(T0 + 3.0), ns(T0 + 3.0), T0 + 0.5))
+
+
 # Stops.
 
 
@@ -446,6 +468,16 @@ def test_a_violation_with_response_stop_stops_at_once_and_the_next_candidate_mov
     supervise(T0 + 2.0)
     gate.set_margins([live("collision", -0.5)])  # touches again, after a second without
     assert supervise(T0 + 2.1).decision is Decision.STOP
+
+
+def test_after_a_jump_of_the_clock_a_violation_is_answered_anew(gate, propose, supervise):
+    propose(candidate())
+    gate.set_margins([live("collision", -0.5)])
+    assert supervise(T0 + 0.1).decision is Decision.STOP
+    supervise(T0 - 5.0)
+    propose(candidate(time_s=T0 - 4.9))
+    gate.set_margins([live("collision", -0.5)])
+    assert supervise(T0 - 4.8).decision is Decision.STOP
 
 
 def test_a_charged_step_that_was_not_seen_live_is_answered_too(gate, propose, supervise):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -267,6 +268,23 @@ def test_objects_are_brought_into_the_world_frame(assembler, signals, frame, pos
     assert placed.pose.position == pytest.approx(position)
     heading = (0.0, 1.0, 0.0) if frame == "base_link" else (1.0, 0.0, 0.0)
     assert placed.velocity == pytest.approx(heading)
+
+
+@pytest.mark.parametrize(
+    ("absurd", "known"),
+    [
+        ({"size": (50.0, 0.1, 0.1)}, False),  # the look-ahead would fill it with points
+        ({"size": (50.0, 0.1, 2.5), "fixed": True}, True),  # a wall
+        ({"size": (0.1, -0.1, 0.1)}, False),
+        ({"pose": Pose((1e9, 0.0, 0.0))}, False),
+    ],
+)
+def test_objects_that_no_thing_is_like_are_not_known(assembler, signals, absurd, known):
+    usual = SceneObject("mug_1", "mug", Pose((1.0, 0.0, 0.5)), (0.1, 0.1, 0.1))
+    signals.update("objects", ns(10), SceneObjects("map", (usual, replace(usual, **absurd))))
+    world = assembler.assemble(signals, ns(10))
+    assert (world.objects is not None) == known
+    assert world.missing.get("objects", "").startswith("" if known else "objects: no mug_1 ")
 
 
 def test_objects_in_another_frame_are_not_known(assembler, signals):
