@@ -37,6 +37,9 @@ def doctor(
         from rich.table import Table
 
         table = Table.grid(padding=(0, 2))
+        table.add_column()
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")  # a path is there to be copied
         for finding in findings:
             text = escape(finding.text)
             if finding.status != "ok" and finding.fix:

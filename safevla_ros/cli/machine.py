@@ -210,7 +210,9 @@ def inference() -> Finding:
             how_to_get("policy"),
         )
     providers = [
-        name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers()
+        name.removesuffix("ExecutionProvider")
+        for name in onnxruntime.get_available_providers()
+        if name != "AzureExecutionProvider"  # a service far away
     ]
     text = f"onnxruntime {onnxruntime.__version__} on {', '.join(providers)}"
     gpus = _nvidia_gpus()

@@ -158,6 +158,8 @@ def _print_findings(robot: str, findings: list[Finding], faults: int) -> None:
     from rich.table import Table
 
     table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")  # names are there to be read and copied
     for finding in findings:
         style = "red" if finding.is_fault else "green" if finding.verdict == "ok" else "yellow"
         verdict = finding.verdict if finding.required else f"{finding.verdict} (optional)"
@@ -165,13 +167,13 @@ def _print_findings(robot: str, findings: list[Finding], faults: int) -> None:
             verdict = "ok"
         table.add_row(
             f"[{style}]{verdict}[/]",
-            finding.key,
-            escape(finding.name),
-            f"[dim]{escape(finding.text)}[/]",
+            f"{finding.key}  {escape(finding.name)}\n[dim]{escape(finding.text)}[/]",
         )
     console = Console()
     console.print(table)
     console.print(
-        f"{robot}: {faults} faults" if faults else f"{robot}: everything required is there",
+        f"{robot}: {faults} {'fault' if faults == 1 else 'faults'}"
+        if faults
+        else f"{robot}: everything required is there",
         highlight=False,
     )
