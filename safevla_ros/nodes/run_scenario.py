@@ -19,7 +19,7 @@ from safevla_ros.nodes.operator import Operator, RunError, run_scenario
 from safevla_ros.nodes.run_state import RunState
 
 NEEDED = ("cost_monitor", "sim_robot", "camera_ingest", "training_bridge", "vla_inference")
-PATIENCE_S = 300.0  # for a graph that is still starting, and compiles code the first time
+PATIENCE_S = 180.0  # for a graph that is still starting, and compiles code the first time
 RETRY_S = 1.0
 SPIN_S = 0.2
 TRAILING_S = 2.0  # the recorder takes in the last messages before all is stopped

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import signal
@@ -236,12 +237,18 @@ def test_a_launched_run_says_by_its_exit_code_whether_it_was_carried_through(
     scenario = tmp_path / "scenario.yaml"
     text = SCENARIO.replace("time_limit_s: 60", "time_limit_s: 3")
     scenario.write_text(text.replace("task: find", f"task: {task}"))
-    run = subprocess.run(
-        [sys.executable, "-c", LAUNCH, "sim.launch.py", f"scenario:={scenario}"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=250.0,
-        check=False,
-    )
-    assert run.returncode == code, run.stdout + run.stderr
+    output = tmp_path / "output.txt"
+    with output.open("wb") as file:
+        run = subprocess.Popen(
+            [sys.executable, "-c", LAUNCH, "sim.launch.py", f"scenario:={scenario}"],
+            cwd=tmp_path,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        assert run.wait(250.0) == code, output.read_text()
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # nothing is left, as it should be
+            os.killpg(run.pid, signal.SIGKILL)
