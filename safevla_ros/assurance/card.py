@@ -1,31 +1,34 @@
 """A policy's card: what it is, what it was trained on, what it does and costs, and what it cannot.
 
 Written from a run's own files and from evaluations as `safevla eval --json` prints them; no figure
-in it is typed by hand.
+in it is typed by hand. What it says of the training is in card_training.py.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from safevla_ros.assurance.card_training import CardError, read_json, training_of
 from safevla_ros.policy.description import TokenPolicyFile, read_description
 
 Evaluation = Mapping[str, Any]
-
-
-class CardError(ValueError):
-    """A card that cannot be written; the message names the file."""
 
 
 def write_card(policy: Path, run: Path, evaluations: Sequence[Path]) -> Path:
     """Write card.md into a policy's folder. `run`: folder of its training. The first evaluation
     must be of the policy itself. Raises CardError, and PolicyError for the policy."""
     found = [_read_evaluation(path) for path in evaluations]
-    lines = [*_head(policy), *_training(policy, run), *_results(policy, found), *LIMITS]
+    head = [*_head(policy)]
+    notes = read_json(policy / "vla.json")["notes"]
+    training = training_of(policy, notes)
+    lines = [
+        *head,
+        *training.told(notes, run),
+        *_results(policy, found),
+        *_limits(training.limits),
+    ]
     card = policy / "card.md"
     card.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return card
@@ -35,7 +38,7 @@ def _head(policy: Path) -> Iterator[str]:
     file = read_description(policy / "policy.yaml")
     if not isinstance(file, TokenPolicyFile):
         raise CardError(f"{policy / 'policy.yaml'}: representation: expected token")
-    checkpoint = _read_json(policy / "vla.json")
+    checkpoint = read_json(policy / "vla.json")
     size = sum((policy / name).stat().st_size for name in (file.file, "vla.safetensors"))
     yield from (
         f"# {file.id}",
@@ -55,61 +58,13 @@ def _head(policy: Path) -> Iterator[str]:
     )
 
 
-def _training(policy: Path, run: Path) -> Iterator[str]:
-    notes = _read_json(policy / "vla.json")["notes"]
-    if not notes.keys() >= {"settings", "progress"} or "episodes" not in notes["settings"]:
-        raise CardError(f"{policy / 'vla.json'}: notes: expected those of an imitation run")
-    settings, progress = notes["settings"], notes["progress"]
-    log = _read_log(run / "log.jsonl")
-    last, episodes = log[-1], settings["episodes"]
-    minutes, parts = _minutes(log)
-    yield from (
-        "## Training",
-        "",
-        f"Imitation of the scripted experts ({' and '.join(episodes['styles'])}) with DAgger, on "
-        f"{', '.join(episodes['tasks'])}; docs/training.md says how. Everything was played in "
-        "simulation, in fast mode, in a home of its own for each episode, all from the training "
-        "range of seeds. No data of a real robot.",
-        "",
-        "| | |",
-        "|---|---|",
-        f"| episodes played | {last['episodes']:,} ({last['episode_frames']:,} steps) |",
-        f"| learnt from | {progress['frames']:,} frames in {progress['updates']:,} updates |",
-        f"| time | {minutes:.0f} minutes: one learning process and {settings['workers']} playing, on "
-        "CPU cores |",
-        f"| parts | {parts}: {ONE_PART if parts == 1 else MORE_PARTS} |",
-        f"| seed | {episodes['seed']} |",
-        f"| batch | {settings['streams']} episodes of {settings['window']} steps |",
-        f"| highest learning rate | {settings['learning_rate']:g} (AdamW, cosine) |",
-        "",
-        "All settings are in vla.json.",
-        "",
-    )
-
-
-ONE_PART = "one run, from nothing to the end"
-MORE_PARTS = (
-    "a run was continued with changed settings, its learning rate begun again; those in vla.json are "
-    "the last part's"
-)
-
-
-def _minutes(log: Sequence[Mapping[str, Any]]) -> tuple[float, int]:
-    """How long was learnt, and in how many parts: the clock begins anew where a run is continued
-    with other settings."""
-    clock = [line["elapsed_s"] for line in log]
-    steps = [after - before for before, after in pairwise(clock)]
-    return (clock[0] + sum(max(0.0, s) for s in steps)) / 60.0, 1 + sum(s < 0.0 for s in steps)
-
-
 def _results(policy: Path, evaluations: Sequence[Evaluation]) -> Iterator[str]:
     if not evaluations:
         raise CardError("expected at least one evaluation (safevla eval --json)")
     sha256 = read_description(policy / "policy.yaml").sha256
-    for evaluation in evaluations:
-        if evaluation["sha256"] not in ("", sha256):
-            raise CardError(f"an evaluation is of another policy: sha256 {evaluation['sha256']}")
     first = evaluations[0]
+    if first["sha256"] != sha256:
+        raise CardError(f"the first evaluation is of another policy: sha256 {first['sha256']}")
     tasks = [name for name, value in first.items() if is_task(value)]
     yield from (
         "## What it does, and what it costs",
@@ -144,7 +99,36 @@ def _results(policy: Path, evaluations: Sequence[Evaluation]) -> Iterator[str]:
         total = evaluation["cumulative_cost"]
         cells.append(with_interval(total["sum"], total["sum_interval"]))
         yield f"| {_name(evaluation)} | {' | '.join(cells)} |"
-    yield from ("", "Cost of an episode, over all terms.", "", *_details(first, tasks), "")
+    yield from ("", "Cost of an episode, over all terms.", "")
+    yield from _comparison(first)
+    yield from (*_details(first, tasks), "")
+
+
+def _comparison(evaluation: Evaluation) -> Iterator[str]:
+    """The first evaluation against its reference, where it was given one."""
+    entry = evaluation.get("compared")
+    if not entry or "pairs" not in entry:
+        return
+    success, ratio = entry["success_difference"], entry["cost_ratio"]
+    points = [100.0 * value for value in (success["difference"], *success["interval"])]
+    yield (
+        f"Against {evaluation['reference']}, in {entry['pairs']} pairs of the same home and task: "
+        f"success {points[0]:+.1f} points ({points[1]:+.1f} to {points[2]:+.1f}), summed cost "
+        f"{with_interval(ratio['ratio'], ratio['interval'])} times."
+    )
+    yield ""
+
+
+def _limits(of_its_training: str) -> Iterator[str]:
+    yield from (
+        "## Limits",
+        "",
+        "- It knows one simulated robot, homes of one to three rooms made of simple shapes, and ten "
+        "classes of things. On a real robot, or in other homes, nothing is known of it.",
+        f"- {of_its_training}",
+        "- It learnt its words with its task; a word that it has never seen means nothing to it.",
+        "- These are not results on the SafeVLA paper's benchmark.",
+    )
 
 
 def _details(evaluation: Evaluation, tasks: Sequence[str]) -> Iterator[str]:
@@ -170,18 +154,6 @@ def _details(evaluation: Evaluation, tasks: Sequence[str]) -> Iterator[str]:
         yield _row(text, [with_interval(e["rate"], e["interval"]) for e in entries])
 
 
-LIMITS = (
-    "## Limits",
-    "",
-    "- It knows one simulated robot, homes of one to three rooms made of simple shapes, and ten "
-    "classes of things. On a real robot, or in other homes, nothing is known of it.",
-    "- It was cloned from demonstrations that are partly careless, and no cost entered its "
-    "training. It is a base to align, to be run behind the gate only.",
-    "- It learnt its words with its task; a word that it has never seen means nothing to it.",
-    "- These are not results on the SafeVLA paper's benchmark.",
-)
-
-
 def is_task(value: object) -> bool:
     """Whether an entry of an evaluation's JSON is a task's."""
     return isinstance(value, Mapping) and "success_rate_interval" in value
@@ -204,24 +176,7 @@ def _name(evaluation: Evaluation) -> str:
 
 
 def _read_evaluation(path: Path) -> Evaluation:
-    found = _read_json(path)
+    found = read_json(path)
     if not isinstance(found, Mapping) or not any(map(is_task, found.values())):
         raise CardError(f"{path}: expected what `safevla eval --json` prints of the suite tasks")
     return found
-
-
-def _read_log(path: Path) -> list[Mapping[str, Any]]:
-    try:
-        found = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError) as error:
-        raise CardError(f"{path}: cannot be read: {error}") from error
-    if not found:
-        raise CardError(f"{path}: expected the log of a run, and it is empty")
-    return found
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CardError(f"{path}: expected JSON: {error}") from error

@@ -175,6 +175,7 @@ def described(
         "specification": headline,
         "specification_hash": plan.hashes[headline],
         "suite": first,
+        "reference": reference.name if reference else None,
         **of_suite(suites, first, headline, reference),
         "beside": {name: of_suite(suites, first, name, reference) for name in others},
         "suites": {

@@ -14,6 +14,7 @@ from safevla_ros.cli.evaluate import described
 from safevla_ros.paths import share_directory
 from safevla_ros.policy.description import read_description
 from safevla_ros.policy.interface import PolicyError
+from safevla_ros.training.online.settings import OnlineSettings
 
 TASKS = ("find", "pick_up")
 
@@ -90,6 +91,40 @@ def test_a_policy_without_a_file_may_stand_beside_it(policy, run, tmp_path):
     assert write_card(policy, run, [own, random]).is_file()
 
 
+def test_a_constrained_runs_card_has_its_constraints_and_the_policy_it_is_compared_with(
+    policy, run, tmp_path
+):
+    made = json.loads((policy / "vla.json").read_text())
+    settings = OnlineSettings(budgets={"find": {"corner": 0.25}}).model_dump(mode="json")
+    notes = {"settings": settings, "progress": {"steps": 4096}}
+    (policy / "vla.json").write_text(json.dumps(made | {"notes": notes}))
+    (run / "start").mkdir()
+    (run / "start" / "vla.json").write_text(json.dumps(made | {"notes": {"from": "careless"}}))
+    entry = {"budget": 0.25, "J": 0.5, "satisfied": 0.9, "lambda": 5.0, "saturated": True}
+    line = {"elapsed_s": 120.0, "episodes": {"find": {"episodes": 7}}}
+    line["constraints"] = {"find": {"corner": entry, "drop": entry | {"budget": None}}}
+    (run / "log.jsonl").write_text(json.dumps(line) + "\n")
+    own = evaluation(tmp_path / "own.json", policy)
+    compared = json.loads(own.read_text()) | {
+        "reference": "careless",
+        "compared": {
+            "pairs": 20,
+            "success_difference": {"difference": 0.05, "interval": [-0.02, 0.12]},
+            "cost_ratio": {"ratio": 0.2, "interval": [0.1, 0.3]},
+        },
+    }
+    own.write_text(json.dumps(compared))
+    other = evaluation(tmp_path / "other.json", policy, solved=3, sha256="f" * 64)
+    card = write_card(policy, run, [own, other]).read_text()
+    assert "PPO-Lagrangian) in simulation, in fast mode, from careless" in card
+    assert "| episodes | 7 find, 0 pick_up, 0 fetch |" in card
+    assert "| find | corner | 0.250 | 0.50 | 90% | 5.00 (cap) |" in card
+    assert "| find | drop" not in card
+    assert "Against careless, in 20 pairs" in card
+    assert "success +5.0 points (-2.0 to +12.0), summed cost 0.20 (0.10 to 0.30) times" in card
+    assert "0.30 (" in card  # the other's row
+
+
 def test_an_evaluation_of_another_policy_is_refused(policy, run, tmp_path):
     other = evaluation(tmp_path / "other.json", policy, sha256="f" * 64)
     with pytest.raises(CardError, match="another policy: sha256 ffff"):
@@ -113,7 +148,9 @@ def test_what_is_missing_or_broken_is_named(policy, run, tmp_path):
         write_card(policy, run, [own])
     made = json.loads((policy / "vla.json").read_text())
     (policy / "vla.json").write_text(json.dumps(made | {"notes": {}}))
-    with pytest.raises(CardError, match=r"notes: expected those of an imitation run"):
+    with pytest.raises(
+        CardError, match=r"notes: expected those of an imitation run or of an online run"
+    ):
         write_card(policy, run, [own])
     with pytest.raises(PolicyError, match=r"policy\.yaml"):
         write_card(tmp_path / "nobody", run, [own])
