@@ -15,7 +15,7 @@ stamp=$venv/.safevla/train
 wanted=$(cat requirements/train.txt "requirements/$distro.lock" | cksum)
 [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && exit 0
 
-echo "installing torch and what goes with it (0.2 GB, or 3 with CUDA; minutes) ..."
+echo "installing torch, Ray and what goes with them (0.3 GB, or 3 with CUDA; minutes) ..."
 rm -f "$stamp"
 "$venv/bin/python3" -m pip install --quiet --disable-pip-version-check --no-input --retries 10 \
     --requirement requirements/train.txt --constraint "requirements/$distro.lock" \

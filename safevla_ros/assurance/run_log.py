@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from safevla_ros.assurance.latency import stages_ms
 from safevla_ros.bags import BagError, RawMessage
 from safevla_ros.bags import metadata as keys
+from safevla_ros.bags.interleaving import interleaved, mixed_up
 from safevla_ros.bags.reader import Bag
 from safevla_ros.robot.geometry import yaw_of
 from safevla_ros.robot.messages import (
@@ -378,6 +379,8 @@ class _Reading:
         log.episode = self._episodes.get(wanted)
         if log.episode is None:
             log.notes.append("the bag holds no episode")
+        if mixed := interleaved(id for id, item in self._of_episode if isinstance(item, Step)):
+            log.notes.append(f"{mixed_up(mixed)}; pictures and path may be of either")
         for episode_id, item in self._of_episode:
             if log.episode is not None and episode_id != log.episode.id:
                 continue

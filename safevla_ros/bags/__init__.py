@@ -13,7 +13,8 @@ A bag is a rosbag2 folder: one MCAP file and metadata.yaml.
 
     catalogue, checking, cutting    what a folder of bags holds, what is wrong with it, pieces of it
     scoring, recorded_signals       costs of what was recorded, under any specification
-    steps, dataset, torch_loader    bags as training data
+    steps, observations, dataset, torch_loader    bags as training data
+    interleaving                    two sessions in one bag
     pictures, tensors               images as arrays
     episode_writer                  episodes of a simulator as bags
     contract*, resampling           bags of other robots

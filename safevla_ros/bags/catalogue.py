@@ -122,14 +122,17 @@ def _read_costs(bag: Bag) -> tuple[Worst | None, dict[str, float]]:
             continue
         try:
             message = bag.decode(raw)
-        except BagError as error:
+            terms = message.terms
+        except (BagError, AttributeError) as error:
             if str(error) not in bag.damage:
                 bag.damage.append(str(error))
             continue
         if kind == COST_SPECIFICATION:
-            scales = {term.name: term.scale for term in message.terms}
+            scales = {term.name: term.scale for term in terms}
             continue
-        for term in message.terms:
+        if (bag.provenance.get(keys.EPISODE_ID) or message.episode_id) != message.episode_id:
+            continue  # of the episode before, or of another session
+        for term in terms:
             costs[term.name] = term.cumulative
             depth = -term.margin / scales.get(term.name, 1.0)
             if math.isfinite(depth) and depth > deepest:

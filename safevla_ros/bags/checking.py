@@ -15,6 +15,7 @@ import numpy as np
 
 from safevla_ros.bags import BagError
 from safevla_ros.bags import metadata as keys
+from safevla_ros.bags.interleaving import interleaved, mixed_up
 from safevla_ros.bags.metadata import METADATA_FILE, nested
 from safevla_ros.bags.reader import Bag
 from safevla_ros.robot.messages import stamp_ns
@@ -24,7 +25,7 @@ EXPECTED_ROLES = ("episode", "cost_vector", "gated_action", "signals.odometry")
 SHARED = ("DiagnosticArray", "Log", "TFMessage")
 """Types of topics that many publish at once, not all by the same clock."""
 JITTER_NS = 500_000_000
-"""Stamps of one topic that go back by less are out of order; by more, the clock went back."""
+"""Times of one topic that go back by less are out of order; by more, the clock went back."""
 SILENCE_S = 2.0
 
 
@@ -65,6 +66,7 @@ class _Check:
         self._counts: Counter[str] = Counter()
         self._undecodable: Counter[str] = Counter()
         self._back: Counter[str] = Counter()
+        self._received_back: Counter[str] = Counter()
         self._bad_pictures: Counter[str] = Counter()
         self._stamps: dict[str, int] = {}
         self._received: dict[str, int] = {}
@@ -78,7 +80,7 @@ class _Check:
             self._counts[raw.topic] += 1
             silent_s = (raw.log_time_ns - self._received.get(raw.topic, raw.log_time_ns)) / 1e9
             self._silences[raw.topic] = max(self._silences.get(raw.topic, 0.0), silent_s)
-            self._received[raw.topic] = raw.log_time_ns
+            self._received_back[raw.topic] += _went_back(self._received, raw.topic, raw.log_time_ns)
             try:
                 self._look_at(raw.topic, self._bag.decode(raw))
             except BagError:
@@ -88,11 +90,9 @@ class _Check:
 
     def _look_at(self, topic: str, message: Any) -> None:
         kind = self._bag.topics[topic].type.rsplit("/", 1)[-1]
-        if kind not in SHARED and hasattr(message, "header") and hasattr(message.header, "stamp"):
-            stamp = stamp_ns(message.header.stamp)
-            if stamp < self._stamps.get(topic, stamp) - JITTER_NS:
-                self._back[topic] += 1
-            self._stamps[topic] = stamp
+        stamp = getattr(getattr(message, "header", None), "stamp", None)
+        if kind not in SHARED and stamp is not None:
+            self._back[topic] += _went_back(self._stamps, topic, stamp_ns(stamp))
         if kind in EPISODIC and message.episode_id:
             if not self._episodes or self._episodes[-1] != message.episode_id:
                 self._episodes.append(message.episode_id)
@@ -132,19 +132,19 @@ class _Check:
         for topic, number in self._undecodable.items():
             kind = bag.topics[topic].type
             self._fault(f"{topic}: {number} messages cannot be decoded as {kind}")
-        for topic, number in self._back.items():
+        for topic, number in (+self._back).items():
             self._fault(f"{topic}: time runs backwards at {number} places")
+        for topic, number in (+self._received_back).items():
+            if not self._back[topic]:
+                self._fault(f"{topic}: the time of receipt runs backwards at {number} places")
         for topic, number in self._bad_pictures.items():
             self._fault(f"{topic}: {number} images without pixels, or with too few or too many")
         self._conclude_episodes()
         self._conclude_topics()
 
     def _conclude_episodes(self) -> None:
-        if len(self._episodes) > len(set(self._episodes)):
-            names = ", ".join(dict.fromkeys(self._episodes))
-            self._fault(
-                f"two sessions interleaved: the messages alternate between episodes {names}"
-            )
+        if mixed := interleaved(self._episodes):
+            self._fault(mixed_up(mixed))
         elif len(self._episodes) > 1:
             self._note(f"it holds {len(self._episodes)} episodes: {', '.join(self._episodes)}")
         for episode, steps in self._steps.items():
@@ -166,6 +166,14 @@ class _Check:
             gap_s = self._silences.get(topic, 0.0)
             if role.startswith(("signals.", "cameras.")) and gap_s > SILENCE_S:
                 self._note(f"{topic}: silent for {gap_s:.1f} s")
+
+
+def _went_back(latest: dict[str, int], topic: str, time_ns: int) -> bool:
+    """Whether a topic's time is less than its latest by more than messages out of order explain.
+    Notes the latest: since the beginning, or since it last went back."""
+    back = time_ns < latest.get(topic, time_ns) - JITTER_NS
+    latest[topic] = time_ns if back else max(time_ns, latest.get(topic, time_ns))
+    return back
 
 
 def _is_whole(image: Any) -> bool:

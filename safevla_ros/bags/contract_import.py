@@ -6,6 +6,7 @@ that was not there. A step of which anything is missing is left out and counted.
 
 from __future__ import annotations
 
+import shutil
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -55,7 +56,7 @@ def import_bag(
     """Write the bag `source` as an episode into the new folder `target`.
 
     Costs are computed where `profile` and `specification` are given. Raises BagError when the bag
-    lacks a topic of the contract, or when no step is whole; then nothing is written.
+    lacks a topic of the contract, or when no step is whole; then nothing stays of `target`.
     """
     bag = Bag(source)
     series = _Series(bag, contract)
@@ -69,7 +70,7 @@ def import_bag(
             for step in scored.steps
             if step.costs.sources
         }
-    imported = Imported(notes=list(series.notes))
+    imported = Imported(notes=series.notes)
     numbers = {
         key: series.sampled(number, times)
         for key, number in [*_keyed("joint", contract.joints), *_keyed("action", contract.action)]
@@ -92,7 +93,13 @@ def import_bag(
     step_ns = round(1e9 / contract.rate_hz)
     with EpisodeWriter(target, info, specification, begin_ns=int(times[0])) as writer:
         for index in whole:
-            images = {name: series.image(name, pictures[name][index]) for name in contract.images}
+            found = {name: series.image(name, pictures[name][index]) for name in contract.images}
+            images = {name: image for name, image in found.items() if image is not None}
+            if len(images) < len(found):
+                unread = next(name for name in found if name not in images)
+                imported.left_out[f"camera {unread}"] += 1
+                continue
+            imported.steps += 1
             values = {key: float(column[index]) for key, column in numbers.items()}
             action = {name: v for (kind, name), v in values.items() if kind == "action"}
             command = Command(
@@ -114,7 +121,9 @@ def import_bag(
                 )
             )
         writer.finish("UNKNOWN", end_ns=int(times[-1]) + step_ns)
-    imported.steps = len(whole)
+    if not imported.steps:
+        shutil.rmtree(target)
+        raise BagError(f"{source}: no step is whole: {'; '.join(imported.notes)}")
     return imported
 
 
@@ -130,7 +139,8 @@ def _step_times(series: _Series, contract: Contract) -> NDArray[np.int64]:
 
 
 class _Series:
-    """Stamps and values of the contract's topics. Messages whose stamps go back are left out."""
+    """Stamps and values of the contract's topics. Messages that cannot be read and those whose
+    stamps go back are left out, and counted in `notes`."""
 
     def __init__(self, bag: Bag, contract: Contract) -> None:
         self._bag = bag
@@ -147,8 +157,13 @@ class _Series:
         image_topics = {each.topic for each in contract.images.values()}
         wanted = {contract.clock, *numbers, *image_topics}
         backwards: dict[str, int] = defaultdict(int)
+        unreadable: dict[str, list[str]] = defaultdict(list)
         for place, raw in bag.located(wanted):
-            message = bag.decode(raw)
+            try:
+                message = bag.decode(raw)
+            except BagError as error:
+                unreadable[raw.topic].append(str(error))
+                continue
             header = getattr(message, "header", None)
             stamp = stamp_ns(header.stamp) if header is not None else raw.log_time_ns
             stamps = self._stamps[raw.topic]
@@ -164,7 +179,10 @@ class _Series:
                     key = (number.topic, number.field, number.of)
                     self._values[key].append((stamp, value))
         for topic in sorted(wanted - set(self._stamps)):
-            raise BagError(f"{bag.path}: topic {topic}: the contract names it, the bag has it not")
+            why = (unreadable[topic] or ["the contract names it, the bag has it not"])[0]
+            raise BagError(f"{bag.path}: topic {topic}: {why}")
+        for topic, why_each in unreadable.items():
+            self.notes.append(f"topic {topic}: {len(why_each)} messages left out: {why_each[0]}")
         for topic, count in backwards.items():
             self.notes.append(f"topic {topic}: {count} messages left out: time runs backwards")
         self.notes += bag.damage
@@ -186,13 +204,18 @@ class _Series:
         found = pick(stamps, times, picture.resample, picture.limit_s)
         return [places[index] if index >= 0 else None for index in found]
 
-    def image(self, camera: str, place: Location | None) -> NDArray[np.uint8]:
+    def image(self, camera: str, place: Location | None) -> NDArray[np.uint8] | None:
+        """The picture at a place, as large as the contract wants it. None: it cannot be read, which
+        is noted."""
         assert place is not None
         picture = self._contract.images[camera]
         try:
             pixels = read_image(self._bag.decode(self._bag.read_at(place)))
         except (ValueError, cv2.error) as error:
-            raise BagError(f"{self._bag.path}: topic {picture.topic}: {error}") from error
+            note = f"topic {picture.topic}: an image was left out: {error}"
+            if note not in self.notes:
+                self.notes.append(note)
+            return None
         size = (picture.width, picture.height)
         return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
 

@@ -37,6 +37,7 @@ from numpy.typing import NDArray
 from safevla_ros.bags import BagError
 from safevla_ros.bags.catalogue import bags_below
 from safevla_ros.bags.many import Pool, each_bag
+from safevla_ros.bags.observations import rgb8_picture
 from safevla_ros.bags.reader import Bag
 from safevla_ros.bags.steps import BagSteps, EpisodeRecord, StepRecord, steps_of
 
@@ -109,7 +110,7 @@ class EpisodeDataset:
             zip(observation.joint_states.name, observation.joint_states.position, strict=False)
         )
         sample: Sample = {
-            f"observation.images.{name}": _picture(image)
+            f"observation.images.{name}": rgb8_picture(image)
             for name, image in zip(observation.camera_names, observation.images, strict=True)
         }
         sample["observation.state"] = self._state(observation, joints)
@@ -243,17 +244,6 @@ def episode_returns(dataset: EpisodeDataset) -> dict[str, NDArray[np.float64]]:
         for name, cost in zip(dataset.cost_names, row["cost"], strict=True):
             sums[name][step.episode] += 0.0 if math.isnan(cost) else cost
     return sums
-
-
-def _picture(image: Any) -> NDArray[np.uint8]:
-    """Observations are rgb8 at policy resolution. Raises BagError on an image without pixels."""
-    data = np.asarray(image.data, np.uint8)
-    if image.encoding != "rgb8" or data.size != image.height * image.width * 3 or not data.size:
-        raise BagError(
-            f"observation: expected an rgb8 image of {image.width} x {image.height}, got "
-            f"{data.size} bytes of {image.encoding!r}"
-        )
-    return data.reshape(image.height, image.width, 3)
 
 
 def _column(values: Iterable[float]) -> NDArray[np.float32]:

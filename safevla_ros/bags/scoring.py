@@ -3,7 +3,8 @@
 Where the bag holds `CostVector`s, the world states are rebuilt from the very messages that those
 list, so the verdict under the same specification is the live one. A step of which a message is
 missing is scored from what is left and marked `incomplete`. In other bags a step is `step_s` long,
-and a world state is sampled at each odometry as it was received.
+and a world state is sampled at each odometry as it was received. Episodes of two sessions in one bag
+are left out: whose messages are whose is not to be told.
 
 What only the monitor knew is taken from its `GatedAction`s: whether the gripper was last told to
 open. It published them at the time it carried them out, in between two odometry messages.
@@ -13,12 +14,13 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from safevla_ros.bags import BagError, RawMessage
+from safevla_ros.bags.interleaving import interleaved, mixed_up
 from safevla_ros.bags.reader import Bag
 from safevla_ros.bags.recorded_signals import RecordedSignals
 from safevla_ros.robot.action_codec import opens_gripper
@@ -108,17 +110,24 @@ def score(
     is given, or no odometry; SpecificationError when its own cannot be used any more.
     """
     recorded = _Recorded(bag, profile)
+    mixed = interleaved(vector.episode_id for vector in recorded.vectors)
+    if mixed and not recorded.leave_out(mixed):
+        raise BagError(f"{bag.path}: nothing to score: {mixed_up(mixed)}")
     if specification is None:
         if not recorded.specification:
             raise BagError(f"{bag.path}: holds no cost specification: name one")
         specification = parse_specification(recorded.specification, f"{bag.path}: specification")
-    scored = Scored(specification, notes=list(bag.damage))
+    scored = Scored(specification, notes=[*bag.damage, *recorded.notes])
+    if mixed:
+        scored.notes.append(f"left out: {mixed_up(mixed)}")
     scoring = _Scoring(recorded, profile, kinematics, scored)
     if recorded.vectors:
         scoring.by_vectors()
     else:
         scoring.by_time(step_s or profile.step_s)
-        scored.notes.append("the bag holds no costs: its steps are of equal length")
+        scored.notes.append(
+            "the bag holds no costs that can be read: its steps are of equal length"
+        )
     scored.notes += [f"{name}: {why}" for name, why in recorded.signals.unreadable.items()]
     if not scored.steps:
         raise BagError(f"{bag.path}: nothing to score: it holds no odometry of {profile.name}")
@@ -136,14 +145,18 @@ class _Recorded:
         self.started: dict[str, int] = {}
         self.vectors: list[Any] = []
         self.specification = ""
+        self.notes: list[str] = []
         self._release_times: list[int] = []
         self._releases: list[bool] = []
+        self._judged = False
         readers = {
             OWN + "Episode": self._episode,
             OWN + "CostSpecification": self._specification,
             OWN + "CostVector": lambda raw, message: self.vectors.append(message),
             OWN + "GatedAction": self._gated,
         }
+        refused: Counter[str] = Counter()
+        reasons: dict[str, str] = {}
         for raw in bag.messages():
             read = readers.get(bag.topics[raw.topic].type)
             if read is None:
@@ -152,7 +165,23 @@ class _Recorded:
             try:
                 read(raw, bag.decode(raw))
             except (BagError, AttributeError) as error:
-                bag.damage.append(str(error))
+                refused[raw.topic] += 1
+                reasons.setdefault(raw.topic, str(error))
+        self.notes += [f"{t}: {n} messages left out: {reasons[t]}" for t, n in refused.items()]
+        unknown = {vector.episode_id for vector in self.vectors} - set(self.tasks) - {""}
+        self.notes += [
+            f"episode {each}: what it asked for is not recorded: costs that go by it may differ"
+            for each in sorted(unknown)
+        ]
+        if self.vectors and not self._judged:
+            self.notes.append(
+                "no command was recorded: whether the gripper was opened is not known"
+            )
+
+    def leave_out(self, episodes: Sequence[str]) -> int:
+        """Forget the costs of some episodes; how many are left."""
+        self.vectors = [each for each in self.vectors if each.episode_id not in episodes]
+        return len(self.vectors)
 
     def release_commanded(self, received_ns: int) -> bool:
         """Whether the gripper was last told to open when something was received."""
@@ -167,6 +196,7 @@ class _Recorded:
         self.specification = message.yaml
 
     def _gated(self, raw: RawMessage, message: Any) -> None:
+        self._judged = True
         constants = self._bag.constants(raw.topic)
         if message.decision not in {constants.get(name) for name in APPLIED}:
             return
@@ -215,12 +245,15 @@ class _Scoring:
         self._accountant.reset(episode or "recording", task)
         ends_ns: int | None = None
         step_ns = round(step_s * NANOSECONDS)
-        number = 0
+        number = backwards = 0
 
         def on_odometry(stamp: int, received: int) -> None:
-            nonlocal ends_ns, number
+            nonlocal ends_ns, number, backwards
             if ends_ns is None:
                 ends_ns = stamp + step_ns
+            if stamp < ends_ns - step_ns:  # that step is closed
+                backwards += 1
+                return
             if stamp - ends_ns > LONGEST_SILENCE_S * NANOSECONDS:
                 raise BagError(
                     f"odometry: its stamps jump from {ends_ns} to {stamp} ns: cut the bag there"
@@ -234,6 +267,10 @@ class _Scoring:
         self._recorded.signals.replay(on_odometry)
         if ends_ns is not None:
             self._scored.steps.append(ScoredStep(self._accountant.close_step(number), ""))
+        if backwards:
+            self._scored.notes.append(
+                f"odometry: {backwards} messages left out: time runs backwards"
+            )
 
     def _begin(self, episode_id: str) -> None:
         self._accountant.reset(episode_id, self._recorded.tasks.get(episode_id, NO_TASK))

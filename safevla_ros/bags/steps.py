@@ -8,20 +8,19 @@ policy's `end` is a step too: it moves nothing, so no gate judges it and it cost
 from __future__ import annotations
 
 import math
-import struct
-from bisect import bisect_right
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safevla_ros.bags import BagError, RawMessage
+from safevla_ros.bags import BagError
 from safevla_ros.bags import metadata as keys
+from safevla_ros.bags.interleaving import interleaved, mixed_up
+from safevla_ros.bags.observations import Observations
 from safevla_ros.bags.reader import Bag, Location
 from safevla_ros.robot.action_codec import TOKENS
 from safevla_ros.robot.messages import stamp_ns
-from safevla_ros.robot.state import NANOSECONDS
 
 OWN = "safevla_ros/msg/"
 DECISIONS = ("PASS", "LIMIT", "HALT", "STOP", "LATCHED", "SHADOW")
@@ -129,7 +128,8 @@ class _Reading:
         self._bag = bag
         self._episodes: dict[str, Any] = {}
         self._steps: dict[str, dict[int, _Open]] = defaultdict(lambda: defaultdict(_Open))
-        self._seen: list[tuple[int, Location]] = []
+        self._observations = Observations(bag)
+        self._charged: list[str] = []
         self._result = BagSteps(bag)
 
     def read(self) -> BagSteps:
@@ -140,7 +140,8 @@ class _Reading:
             OWN + "GatedAction": self._gated,
             OWN + "CostVector": self._costs,
         }
-        refused: set[str] = set()
+        refused: Counter[str] = Counter()
+        reasons: dict[str, str] = {}
         for location, raw in self._bag.located():
             kind = self._bag.topics[raw.topic].type
             if kind not in readers:
@@ -148,17 +149,22 @@ class _Reading:
             try:
                 read = readers[kind]
                 if read is None:
-                    self._seen.append((_first_stamp(raw), location))
+                    self._observations.add(location, raw)
                 else:
                     read(self._bag.decode(raw), raw.topic)
             except (BagError, AttributeError, ValueError) as error:
-                if raw.topic not in refused:
-                    refused.add(raw.topic)
-                    self._result.notes.append(f"{raw.topic}: messages left out: {error}")
+                refused[raw.topic] += 1
+                reasons.setdefault(raw.topic, str(error))
+        for topic, count in refused.items():
+            self._result.notes.append(f"{topic}: {count} messages left out: {reasons[topic]}")
         self._result.notes += self._bag.damage
-        self._seen.sort(key=lambda seen: seen[0])
+        self._observations.sort()
+        mixed = interleaved(self._charged)
+        if mixed:
+            self._result.notes.append(f"left out: {mixed_up(mixed)}")
         for episode_id, steps in self._steps.items():
-            self._close(episode_id, steps)
+            if episode_id not in mixed:
+                self._close(episode_id, steps)
         return self._result
 
     def _episode(self, message: Any, topic: str) -> None:
@@ -199,7 +205,8 @@ class _Reading:
             )
 
     def _costs(self, message: Any, topic: str) -> None:
-        ok = self._bag.constants(topic, OWN + "TermCost")["OK"]
+        ok = self._bag.constants(topic, OWN + "TermCost").get("OK")
+        self._charged.append(message.episode_id)
         self._steps[message.episode_id][int(message.step)].costs = {
             term.name: StepCost(
                 float(term.cost),
@@ -288,12 +295,11 @@ class _Reading:
 
     def _observation_of(self, step: _Open) -> Location | None:
         """What the policy saw: that of the chunk's stamp, else the last before the judgement."""
-        stamps = self._seen
         until = step.judged_ns if step.seen_ns is None else step.seen_ns
-        index = bisect_right(stamps, until, key=lambda seen: seen[0])
-        if not index:
+        found = self._observations.up_to(until)
+        if found is None:
             return None
-        stamp, location = stamps[index - 1]
+        stamp, location = found
         return location if step.seen_ns in (None, stamp) else None
 
 
@@ -304,13 +310,3 @@ def _action(twist: Any, names: Any, positions: Any) -> dict[str, float]:
         "base.yaw": float(twist.angular.z),
     }
     return action | {str(name): float(at) for name, at in zip(names, positions, strict=False)}
-
-
-def _first_stamp(raw: RawMessage) -> int:
-    """Stamp [ns] of a message that begins with a header, read from its first bytes: decoding the
-    pictures behind it would take a hundred times as long."""
-    if len(raw.data) < 12:
-        raise ValueError("too short for a header")
-    layout = "<iI" if raw.data[1] == 1 else ">iI"  # the second byte of CDR tells the byte order
-    seconds, nanoseconds = struct.unpack_from(layout, raw.data, 4)
-    return int(seconds) * NANOSECONDS + int(nanoseconds)

@@ -21,7 +21,9 @@ def score(
     spec: Annotated[
         str,
         typer.Option(
-            help="Name under config/safety, or a path to a .yaml file. Default: the bag's."
+            "--spec",
+            "--specification",
+            help="Name under config/safety, or a path to a .yaml file. Default: the bag's.",
         ),
     ] = "",
     zones: Annotated[

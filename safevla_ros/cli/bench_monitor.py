@@ -44,7 +44,9 @@ MOST_STEPS = 200
 def monitor(
     episodes: Annotated[int, typer.Option(min=1, help="Episodes of the hurried expert.")] = 20,
     seed: Annotated[int, typer.Option(min=0, help="Seed of homes and noise.")] = 0,
-    specification: Annotated[str, typer.Option(help="Name or path.")] = "household",
+    specification: Annotated[
+        str, typer.Option("--spec", "--specification", help="Name or path.")
+    ] = "household",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Charge episodes twice: by the simulator's truth, and by what a robot would know: objects only

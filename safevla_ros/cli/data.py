@@ -99,7 +99,12 @@ def bags(
     tasks: Annotated[str, typer.Option(help="Tasks, separated by commas.")] = "find,pick_up,fetch",
     physics: Annotated[str, typer.Option(help="full or fast.")] = "fast",
     specification: Annotated[
-        str, typer.Option(help="Costs: a name under config/safety, or a path to a .yaml file.")
+        str,
+        typer.Option(
+            "--spec",
+            "--specification",
+            help="Costs: a name under config/safety, or a path to a .yaml file.",
+        ),
     ] = "household",
     image_size: Annotated[
         int,

@@ -40,15 +40,18 @@ def evaluate(
     specification: Annotated[
         list[str] | None,
         typer.Option(
+            "--spec",
+            "--specification",
             help="Costs: a name under config/safety, or a path to a .yaml file. May be given several "
-            "times, the headline's first: all are charged for the same steps. Default: household."
+            "times, the headline's first: all are charged for the same steps. Default: household.",
         ),
     ] = None,
     gate: Annotated[
         str, typer.Option(help="What stands before the robot: off, observe or enforce.")
     ] = "off",
     gate_specification: Annotated[
-        str, typer.Option(help="By which costs the gate acts.")
+        str,
+        typer.Option("--gate-spec", "--gate-specification", help="By which costs the gate acts."),
     ] = "household",
     ablate: Annotated[
         str, typer.Option(help="none, blind (black images) or deaf (another object is named).")

@@ -40,7 +40,7 @@ def loop(
         str, typer.Option(help="Of the gate while playing: observe or enforce.")
     ] = "observe",
     specification: Annotated[
-        str, typer.Option(help="Costs: a name under config/safety.")
+        str, typer.Option("--spec", "--specification", help="Costs: a name under config/safety.")
     ] = "household",
     evaluation_episodes: Annotated[
         int, typer.Option(help="Homes for each task in which a candidate is proved.", min=1)
@@ -228,7 +228,7 @@ class Steps:
         """Meet the release gate."""
         settings, results = state.settings, self._round(entry) / PROOF
         command = ["promote", entry.candidate, "--over", entry.policy, "--json"]
-        command += ["--results", str(results), "--specification", settings.specification]
+        command += ["--results", str(results), "--spec", settings.specification]
         command += ["--episodes", str(settings.evaluation_episodes)]
         command += ["--least-episodes", str(min(settings.evaluation_episodes, 59))]
         command += ["--physics", settings.evaluation_physics, "--margin", str(settings.margin)]

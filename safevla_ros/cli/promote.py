@@ -35,7 +35,12 @@ def promote(
         ),
     ] = None,
     specification: Annotated[
-        str, typer.Option(help="Costs with budgets: a name under config/safety, or a path.")
+        str,
+        typer.Option(
+            "--spec",
+            "--specification",
+            help="Costs with budgets: a name under config/safety, or a path.",
+        ),
     ] = "household",
     budget: Annotated[
         list[str] | None,

@@ -24,7 +24,9 @@ def replay(
     spec: Annotated[
         str,
         typer.Option(
-            help="Name under config/safety, or a path to a .yaml file. Default: the bag's."
+            "--spec",
+            "--specification",
+            help="Name under config/safety, or a path to a .yaml file. Default: the bag's.",
         ),
     ] = "",
     mode: Annotated[
@@ -80,8 +82,8 @@ def _run(bag: Bag, folder: Path, *, spec: str, mode: str, robot: str, rate: floa
     from safevla_ros.robot.profile import ProfileError, load_profile
     from safevla_ros.safety.specification import SpecificationError, load_specification
 
-    specification, recorded_mode = _recorded(bag)
     try:
+        specification, recorded_mode = _recorded(bag)
         profile = graph.replay_profile(load_profile(robot or bag.provenance.get(keys.ROBOT, "")))
         if spec:
             specification = load_specification(spec).text
@@ -114,7 +116,7 @@ def _run(bag: Bag, folder: Path, *, spec: str, mode: str, robot: str, rate: floa
 
 
 def _recorded(bag: Bag) -> tuple[str, str]:
-    """Text of the specification and mode of the monitor, as the bag has them."""
+    """Text of the specification and mode of the monitor, as the bag has them. Raises BagError."""
     specification, mode = "", ""
     for raw in bag.messages():
         kind = bag.topics[raw.topic].type

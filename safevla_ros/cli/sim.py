@@ -42,7 +42,10 @@ def sim(
         str, typer.Option(help="shadow, observe or enforce. Default: the profile's, enforce.")
     ] = "",
     specification: Annotated[
-        str, typer.Option(help="Name under config/safety, or a path to a .yaml file.")
+        str,
+        typer.Option(
+            "--spec", "--specification", help="Name under config/safety, or a path to a .yaml file."
+        ),
     ] = "",
     directory: Annotated[Path, typer.Option(help="Folder that the run's folder goes into.")] = Path(
         "runs"

@@ -29,7 +29,10 @@ def online(
         str, typer.Option(help="ppo-lagrangian, ppo (unconstrained) or reward-shaping.")
     ] = "ppo-lagrangian",
     specification: Annotated[
-        str, typer.Option(help="What is charged: paper, household, or a file.")
+        str,
+        typer.Option(
+            "--spec", "--specification", help="What is charged: paper, household, or a file."
+        ),
     ] = "paper",
     budgets: Annotated[
         Path | None,
@@ -83,7 +86,7 @@ def online(
     iteration and leaves a state that --resume goes on from, exactly; a second one stops at once.
     Under torchrun each process has environments of its own and all learn one policy.
 
-    Example: `safevla train online --start runs/base --specification household`
+    Example: `safevla train online --start runs/base --spec household`
     """
     from safevla_ros.cli.learning import bad_input, names, require_torch
 

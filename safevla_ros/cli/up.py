@@ -32,7 +32,10 @@ def up(
         str, typer.Option(help="shadow, observe or enforce. Default: the profile's.")
     ] = "",
     specification: Annotated[
-        str, typer.Option(help="Name under config/safety, or a path to a .yaml file.")
+        str,
+        typer.Option(
+            "--spec", "--specification", help="Name under config/safety, or a path to a .yaml file."
+        ),
     ] = "",
     scenario: Annotated[
         str, typer.Option(help="Of a simulated robot: name under sim/scenarios, or a path.")

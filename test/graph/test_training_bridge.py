@@ -26,6 +26,7 @@ from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import Reader
 from sensor_msgs.msg import Image
 
+from safevla_ros import __version__
 from safevla_ros.action import RecordEpisode
 from safevla_ros.bags import metadata as keys
 from safevla_ros.bags.pictures import read_image
@@ -141,6 +142,7 @@ def test_an_episode_becomes_a_bag_with_what_was_before_and_how_it_ended(others: 
     assert [message.state for _, message in bag.decoded(["/episode"])] == [0, 1]
     expected = {
         keys.ROBOT: "sim",
+        keys.SOFTWARE_VERSION: __version__,
         keys.EPISODE_ID: "e/1",
         keys.INSTRUCTION: "find the mug",
         keys.POLICY_ID: "random",

@@ -21,6 +21,7 @@ from rclpy.publisher import Publisher
 
 from safevla_ros.bags import BagError
 from safevla_ros.bags import metadata as keys
+from safevla_ros.bags.catalogue import COST_VECTOR
 from safevla_ros.bags.reader import Bag
 from safevla_ros.msg import CostVector, GatedAction
 from safevla_ros.nodes import topics
@@ -184,11 +185,8 @@ class Comparison:
 
 def compare(bag: Bag, player: Player) -> Comparison:
     """What the monitor said then and now."""
-    recorded: dict[tuple[str, int], Any] = {}
-    for raw in bag.messages():
-        if bag.topics[raw.topic].type == "safevla_ros/msg/CostVector":
-            message = bag.decode(raw)
-            recorded[message.episode_id, int(message.step)] = message
+    priced = [name for name, topic in bag.topics.items() if topic.type == COST_VECTOR]
+    recorded = {(each.episode_id, int(each.step)): each for _, each in bag.decoded(priced)}
     equal, largest = 0, 0.0
     sums: dict[str, float] = {}
     for key, now in player.steps.items():

@@ -101,7 +101,11 @@ class SampledTerm(CostTerm[P]):
     def __call__(
         self, start: WorldState, samples: Sequence[WorldState], end: WorldState
     ) -> StepCost:
-        least = _least([self.live(world) for world in samples])
+        margins = [self.live(world) for world in samples]
+        known = [margin for margin in margins if not math.isnan(margin.value)]
+        least = min(known, key=lambda margin: margin.value, default=margins[-1])
+        if len(known) < len(margins) and not least.value < 0.0:
+            least = next(margin for margin in margins if math.isnan(margin.value))
         return StepCost(1.0 if least.value < 0.0 else 0.0, least.value, least.cause)
 
 
@@ -115,7 +119,10 @@ class ConditionTerm(SampledTerm[P]):
         happening = self.happening(world)
         if not happening:
             return Margin(1.0)
-        return _least([self.condition(world, key, cause) for key, cause in happening.items()])
+        return min(
+            (self.condition(world, key, cause) for key, cause in happening.items()),
+            key=lambda margin: margin.value,
+        )
 
     @abstractmethod
     def happening(self, world: WorldState) -> Mapping[str, str]:
@@ -124,15 +131,6 @@ class ConditionTerm(SampledTerm[P]):
     @abstractmethod
     def condition(self, world: WorldState, key: str, cause: str) -> Margin:
         """B: its margin, divided by its scale, at most 1; NaN: not known."""
-
-
-def _least(margins: Sequence[Margin]) -> Margin:
-    """The least safe of them (at least one). Where one is not known none is, unless another violates."""
-    known = [margin for margin in margins if not math.isnan(margin.value)]
-    least = min(known, key=lambda margin: margin.value, default=margins[0])
-    if len(known) < len(margins) and not least.value < 0.0:
-        return next(margin for margin in margins if math.isnan(margin.value))
-    return least
 
 
 def absent(world: WorldState, signals: Iterable[str]) -> str:

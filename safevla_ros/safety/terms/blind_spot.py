@@ -3,8 +3,7 @@
 A: a contact, but for the instructed object and what is `ignored`. B: the thing was in view in one of
 the last `memory_steps` steps and is not in view now. A thing is in view when the middle of its box
 is within `range_m` and within the field of view of one of the robot's cameras, and no fixed thing's
-box lies in between. Walls and the like (`background`) are always there, they are not seen. Where the
-robot cannot tell what it touches, the term is not applicable.
+box lies in between. Walls and the like (`background`) are always there, they are not seen.
 
 `released_code`: things go by their class and not by their id, so that one chair in view hides that
 another was touched.
@@ -12,7 +11,6 @@ another was touched.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
@@ -72,8 +70,6 @@ class BlindSpot(ConditionTerm[BlindSpotParameters]):
         return touched(world, self.parameters.ignored)
 
     def condition(self, world: WorldState, key: str, cause: str) -> Margin:
-        if not key:
-            return Margin(math.nan, f"{cause}: it may have been seen")
         entry = (world.objects or {}).get(key)
         if entry is None or entry.class_name in self.parameters.background:
             return Margin(1.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ from bag_maker import WALL_NS
 from safevla_ros.bags import BagError
 from safevla_ros.bags.contract import Contract, ContractError, load_contract
 from safevla_ros.bags.contract_import import import_bag
+from safevla_ros.bags.cutting import as_topic
 from safevla_ros.bags.dataset import EpisodeDataset
+from safevla_ros.bags.mcap_file import McapFile
+from safevla_ros.bags.reader import Bag
 from safevla_ros.bags.resampling import pick, sample
 from safevla_ros.paths import share_directory
 from safevla_ros.robot.kinematics import Kinematics
@@ -112,6 +116,56 @@ def test_a_step_without_a_picture_is_left_out(make_bag: MakeBag, tmp_path: Path)
     done = import_bag(bag.finish(), tmp_path / "ours", Contract.model_validate(GIVEN))
     assert done.left_out["camera navigation"] == 3
     assert done.steps == 2
+
+
+def dark_after(bag: Any, time_s: float) -> None:
+    """Make the bag's later images ones without pixels."""
+    image = bag.image
+
+    def dark(at_s: float, *given: Any, **options: Any) -> None:
+        image(at_s, *given, **options | ({"data": np.empty(0, np.uint8)} if at_s > time_s else {}))
+
+    bag.image = dark
+
+
+def test_steps_with_a_picture_that_cannot_be_read_are_left_out(
+    make_bag: MakeBag, tmp_path: Path
+) -> None:
+    contract = Contract.model_validate(GIVEN)
+    bag = make_bag("theirs")
+    dark_after(bag, 11.5)
+    add_theirs(bag)
+    done = import_bag(bag.finish(), tmp_path / "ours", contract)
+    assert (done.steps, done.left_out["camera navigation"]) == (3, 2)
+    assert "topic /camera/navigation: an image was left out: it has no data" in done.notes
+    assert len(EpisodeDataset.open(tmp_path / "ours")) == 3
+
+    night = make_bag("night")
+    dark_after(night, 0.0)
+    add_theirs(night)
+    with pytest.raises(BagError, match=r"no step is whole: .* it has no data"):
+        import_bag(night.finish(), tmp_path / "nothing", contract)
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_a_message_that_cannot_be_read_costs_no_more_than_itself(
+    make_bag: MakeBag, tmp_path: Path
+) -> None:
+    bag = make_bag("theirs")
+    add_theirs(bag)
+    bag.put(14.0, "/cmd_vel", bag.new("geometry_msgs/msg/Twist"))
+    folder = bag.finish()
+    source = Bag(folder)
+    *messages, last = source.messages()
+    file = McapFile(tmp_path / "torn.mcap", source.provenance)
+    for info in source.topics.values():
+        file.add_topic(as_topic(info))
+    for number, message in enumerate([*messages, replace(last, data=last.data[:9])]):
+        file.write(message, number)
+    file.finish({})
+    done = import_bag(tmp_path / "torn.mcap", tmp_path / "ours", Contract.model_validate(GIVEN))
+    assert done.steps == 5
+    assert any("topic /cmd_vel: 1 messages left out" in note for note in done.notes)
 
 
 def test_costs_are_computed_on_the_way(make_bag: MakeBag, tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ import pytest
 from safevla_ros.bags import RawMessage
 from safevla_ros.bags.mcap_file import Topic
 from safevla_ros.bags.metadata import Qos
-from safevla_ros.paths import share_directory
 
 pytest.importorskip("foxglove", reason="no live view: pip install 'safevla-ros[viewer]'")
 client = pytest.importorskip("websockets.sync.client", reason="a websocket client is missing")
@@ -137,19 +136,3 @@ def test_a_port_that_is_taken_is_named(make_topic: Callable[[str, str], Topic]) 
         port = taken.getsockname()[1]
         with pytest.raises(LiveViewError, match=f"127.0.0.1:{port}: .*in use"):
             LiveView("127.0.0.1", port, [make_topic("/text", STRING)])
-
-
-def test_the_layout_shows_topics_that_there_are() -> None:
-    """Its panels name the topics of the graph and of the simulated robot."""
-    from safevla_ros.robot.profile import load_profile
-
-    layout = json.loads((share_directory() / "config/viewers/foxglove.json").read_text())
-    cameras = {f"/{camera.topic}" for camera in load_profile("sim").cameras}
-    shown = {
-        panel["imageMode"]["imageTopic"]
-        for name, panel in layout["configById"].items()
-        if name.startswith("Image!")
-    }
-    assert shown == cameras
-    laid_out = json.dumps(layout["layout"])
-    assert all(name in laid_out for name in layout["configById"])

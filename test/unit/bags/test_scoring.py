@@ -115,7 +115,7 @@ def test_a_bag_without_costs_is_scored_in_steps_of_equal_length(
     assert [step.costs.step for step in scored.steps] == [0, 1, 2, 3]
     assert scored.totals["collision"] == 1.0
     assert scored.totals["drop"] == 1.0  # nobody says that it was told to let go
-    assert "the bag holds no costs: its steps are of equal length" in scored.notes
+    assert "the bag holds no costs that can be read: its steps are of equal length" in scored.notes
 
 
 def test_a_bag_of_something_else_has_nothing_to_score(make_bag: MakeBag) -> None:

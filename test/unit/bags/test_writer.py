@@ -240,6 +240,46 @@ def test_low_disk_ends_the_bag_properly_before_the_disk_is_full(
         assert reader.message_count == writer.progress.messages > 10
 
 
+@pytest.fixture
+def freezing_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system that can be frozen: who writes then waits, as for a disk that does not answer."""
+    image, mount = tmp_path / "image", tmp_path / "mount"
+    mount.mkdir()
+    with image.open("wb") as stream:
+        stream.truncate(64 << 20)
+    for command in (
+        ["mkfs.ext4", "-q", str(image)],
+        ["mount", "-o", "loop", str(image), str(mount)],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+    yield mount
+    subprocess.run(["fsfreeze", "--unfreeze", str(mount)], capture_output=True, check=False)
+    subprocess.run(["umount", "-l", str(mount)], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a file system takes root")
+def test_a_disk_that_stalls_holds_nobody_up_and_costs_what_the_queue_cannot_hold(
+    freezing_disk: Path, make_topic: MakeTopic, make_text: MakeText
+) -> None:
+    writer = BagWriter(
+        freezing_disk / "bag", {}, limits=Limits(queue_bytes=2_000_000, min_free_bytes=0)
+    )
+    writer.add_topic(make_topic("/text", STRING))
+    assert writer.write(make_text(0))
+    subprocess.run(["fsfreeze", "--freeze", str(freezing_disk)], check=True)
+    offered = [make_text(number, size=20_000) for number in range(1, 400)]
+    taken = sum(writer.write(message) for message in offered)  # would never return if it waited
+    assert 0 < taken < len(offered)
+    subprocess.run(["fsfreeze", "--unfreeze", str(freezing_disk)], check=True)
+    writer.finish()
+    assert writer.wait(60.0)
+    bag = Bag(freezing_disk / "bag")
+    assert sum(1 for _ in bag.messages()) == 1 + taken
+    assert json.loads(bag.provenance[DROPPED]) == {"/text": len(offered) - taken}
+
+
 def test_writing_after_the_end_is_refused_and_counted(
     tmp_path: Path, make_topic: MakeTopic, make_text: MakeText
 ) -> None:

@@ -77,6 +77,7 @@ def test_a_bag_is_cut_labelled_checked_and_repaired(call: Call, make_episode: An
         (("ls", "nowhere"), "nowhere: expected a bag, or a folder with bags in it"),
         (("show", "nowhere"), "nowhere: expected a bag"),
         (("score", ".", "--spec", "none"), "specification 'none': expected one of"),
+        (("score", ".", "--specification", "none"), "specification 'none': expected one of"),
         (("label", "e-1", "dim"), "label 'dim': expected NAME=TEXT"),
         (("label", "e-1"), "expected labels as NAME=TEXT, or --outcome"),
         (("label", "e-1", "--outcome", "GOOD"), "--outcome GOOD: expected one of SUCCESS"),

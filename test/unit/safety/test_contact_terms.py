@@ -142,19 +142,6 @@ def test_no_blind_spot(make_world, chair, touch, mug_task, make_object, case):
     assert costs[-1].cost == 0.0
 
 
-def test_a_touch_of_who_knows_what_cannot_be_judged_and_hides_no_blind_spot(
-    make_world, chair, touch
-):
-    seen = make_world(1.0, objects=chair, cameras=looking())
-    unknown, known = touch("arm", ""), touch("arm", "chair_1")
-    for contacts, cost in (((unknown,), 0.0), ((unknown, known), 1.0)):
-        term = make("blind_spot", 0.5)
-        turned = make_world(2.0, objects=chair, cameras=looking(math.pi), contacts=contacts)
-        found = steps_of(term, seen, turned)[-1]
-        assert found.cost == cost
-        assert math.isnan(found.margin) == (cost == 0.0)
-
-
 def test_the_released_code_takes_one_chair_for_another(make_world, make_object, touch):
     """Another chair in view hides that the one behind was touched."""
     ahead, behind = make_object("chair_2", 2.0, 0.0, 0.8), make_object("chair_1", -2.0, 0.0, 0.8)
