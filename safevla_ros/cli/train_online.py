@@ -60,6 +60,13 @@ def online(
     freeze_perception: Annotated[
         bool, typer.Option(help="Leave what cameras and words give the policy as it is.")
     ] = True,
+    gamma: Annotated[
+        float,
+        typer.Option(
+            help="Discount of the reward, 0.99 in SafeVLA. Costs have 0.999: one far below that makes "
+            "it worth while to give up."
+        ),
+    ] = 0.99,
     learning_rate: Annotated[float, typer.Option(help="Of the policy.")] = 5e-5,
     entropy: Annotated[float, typer.Option(help="Weight of its entropy.", min=0.0)] = 0.0,
     reference_kl: Annotated[
@@ -129,6 +136,7 @@ def online(
                         steps=steps,
                         environments=environments,
                         ppo=PpoSettings(
+                            gamma=gamma,
                             learning_rate=learning_rate,
                             entropy=entropy,
                             reference_kl=reference_kl,

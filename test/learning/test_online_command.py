@@ -30,7 +30,9 @@ def test_a_run_is_started_refused_twice_gone_on_with_and_exported(tmp_path):
     budgets.write_text('{"find": {"corner": 0.5}}')
     begin = ["online", "--start", start, "--directory", run, "--budgets", budgets, "--steps", 128]
     begin += ["--environments", 1, "--workers", 0, "--tasks", "find", "--max-steps", 15]
+    begin += ["--gamma", 0.999]
     assert call(*begin).exit_code == 0
+    assert json.loads((run / "online.json").read_text())["learning"]["ppo"]["gamma"] == 0.999
     (line,) = [json.loads(text) for text in (run / "log.jsonl").read_text().splitlines()]
     assert line["steps"] == 128
     assert line["constraints"].keys() == {"find"}
