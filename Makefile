@@ -19,7 +19,7 @@ unexport ROS_DISTRO ROS_VERSION ROS_PYTHON_VERSION _ROS_WHEELS_BOOTSTRAP_COMPLET
 # The parts that import no ROS: these are checked for types.
 TYPED = $(wildcard $(addprefix safevla_ros/,robot safety policy simulation bags training assurance))
 
-.PHONY: build sim doctor test test-unit test-graph test-system test-learning train-deps lint lock clean help
+.PHONY: build sim doctor test test-unit test-graph test-system test-learning train-deps policies lint lock clean help
 .DEFAULT_GOAL := build
 
 build:  ## install or update everything in VENV
@@ -48,6 +48,9 @@ test-learning: train-deps  ## what needs torch
 
 train-deps: build  ## add torch to VENV, for training: see requirements/train.txt
 	@scripts/train_deps.sh "$(VENV)" "$(DISTRO)" $(TORCH_INDEX)
+
+policies: train-deps  ## retrace the policies that ship, from nothing; hours, goes on where it was stopped
+	@scripts/policies.sh "$(VENV)" $(RUNS)
 
 lint: build  ## ruff and mypy
 	@bin="$(VENV)/bin"; status=0; \
