@@ -89,6 +89,8 @@ class PlainView:
 
     def update(self, state: RunState) -> None:
         """See View."""
+        if not self._nodes and state.nodes:  # not before: the graph may be refused
+            self._print(STARTING)
         for name, what in state.nodes.items():
             if what not in ("starting", "configuring", self._nodes.get(name)):
                 self._print(f"{name}: {what}")
@@ -113,7 +115,6 @@ class PlainView:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def __enter__(self) -> PlainView:
-        self._print(STARTING)
         return self
 
     def __exit__(
