@@ -74,8 +74,10 @@ if ! [ -x "$venv/bin/python3" ] || [ "$(cat "$stamps/dependencies" 2>/dev/null)"
     done
     echo "installing $(grep -c == "$lock") packages, ROS 2 $distro among them (about 1.7 GB; minutes) ..."
     quietly "$venv/bin/python3" -m pip install --quiet --disable-pip-version-check \
-        --no-input --retries 10 --requirement "$lock"
+        --no-input --retries 10 --no-compile --requirement "$lock"
     quietly "$venv/bin/python3" scripts/relocate_wheels.py
+    # pip compiles on one core, this on all. Some packages hold files that no Python 3 compiles.
+    "$venv/bin/python3" -m compileall -q -j 0 "$venv/lib" >"$log" 2>&1 || true
     mkdir -p "$stamps"
     echo "$wanted" >"$stamps/dependencies"
 fi
