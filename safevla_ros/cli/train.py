@@ -179,12 +179,15 @@ def export(
     ) as error:
         raise Failure(ExitCode.BAD_INPUT, str(error)) from error
     used = used if temperature is None else temperature
-    export_policy(
-        output / name,
-        model,
-        name,
-        selection="sample" if used > 0.0 else "argmax",
-        temperature=used or 1.0,
-        notes=notes,
-    )
+    try:
+        export_policy(
+            output / name,
+            model,
+            name,
+            selection="sample" if used > 0.0 else "argmax",
+            temperature=used or 1.0,
+            notes=notes,
+        )
+    except OSError as error:
+        raise Failure(ExitCode.BAD_INPUT, f"{output / name}: cannot be written: {error}") from error
     typer.echo(f"{output / name}: {learnt} learnt from")

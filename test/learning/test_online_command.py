@@ -42,6 +42,8 @@ def test_a_run_is_started_refused_twice_gone_on_with_and_exported(tmp_path):
     assert call("online", "--resume", "--directory", run).exit_code == 0  # it was done
     assert len((run / "log.jsonl").read_text().splitlines()) == 1
     call("export", "--name", "mine", "--directory", run, "--output", tmp_path)
+    with pytest.raises(Failure, match="mine: cannot be written"):
+        call("export", "--name", "mine", "--directory", run, "--output", budgets)
     policy = TorchPolicy(tmp_path / "mine", vla_examples.ROLES)
     assert policy.description.id == "mine"
     assert "temperature: 0.5" in (tmp_path / "mine" / "policy.yaml").read_text()
