@@ -31,7 +31,7 @@ sim: build  ## the simulated robot behind the monitor: make sim ARGS="--help"
 doctor: build  ## what works on this machine, and what to do about the rest
 	@"$(VENV)/bin/safevla" doctor $(ARGS)
 
-test: build  ## all tests but those that need torch: make test ARGS="-k gate"
+test: build  ## all tests but those that need torch or Ray: make test ARGS="-k gate"
 	@scripts/test.sh "$(VENV)" unit graph,faults system -- $(ARGS)
 
 test-unit: build  ## without ROS: seconds
@@ -43,10 +43,10 @@ test-graph: build  ## nodes, and what happens when one of them fails
 test-system: build  ## the whole graph in simulation
 	@scripts/test.sh "$(VENV)" system -- $(ARGS)
 
-test-learning: train-deps  ## what needs torch
+test-learning: train-deps  ## what needs torch or Ray
 	@scripts/test.sh "$(VENV)" learning -- $(ARGS)
 
-train-deps: build  ## add torch to VENV, for training: see requirements/train.txt
+train-deps: build  ## add torch and Ray to VENV, for training: see requirements/train.txt
 	@scripts/train_deps.sh "$(VENV)" "$(DISTRO)" $(TORCH_INDEX)
 
 policies: train-deps  ## retrace the policies that ship, from nothing; hours, goes on where it was stopped

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from safevla_ros.assurance.card_training import CardError, read_json, training_of
+from safevla_ros.assurance.comparison import told
 from safevla_ros.policy.description import TokenPolicyFile, read_description
 
 Evaluation = Mapping[str, Any]
@@ -25,7 +26,7 @@ def write_card(policy: Path, run: Path, evaluations: Sequence[Path]) -> Path:
     training = training_of(policy, notes)
     lines = [
         *head,
-        *training.told(notes, run),
+        *training.lines(notes, run),
         *_results(policy, found),
         *_limits(training.limits),
     ]
@@ -109,13 +110,7 @@ def _comparison(evaluation: Evaluation) -> Iterator[str]:
     entry = evaluation.get("compared")
     if not entry or "pairs" not in entry:
         return
-    success, ratio = entry["success_difference"], entry["cost_ratio"]
-    points = [100.0 * value for value in (success["difference"], *success["interval"])]
-    yield (
-        f"Against {evaluation['reference']}, in {entry['pairs']} pairs of the same home and task: "
-        f"success {points[0]:+.1f} points ({points[1]:+.1f} to {points[2]:+.1f}), summed cost "
-        f"{with_interval(ratio['ratio'], ratio['interval'])} times."
-    )
+    yield f"Against {evaluation['reference']}, {told(entry)}."
     yield ""
 
 

@@ -9,6 +9,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from safevla_ros.assurance.records import ResultsError
+from safevla_ros.assurance.training_log import NAME, read_training_log
+
 Notes = Mapping[str, Any]
 
 
@@ -18,10 +21,10 @@ class CardError(ValueError):
 
 @dataclass(frozen=True)
 class Training:
-    """`told` gives the lines of a card from a checkpoint's notes and the run's folder; `limits` is
+    """`lines` gives the lines of a card from a checkpoint's notes and the run's folder; `limits` is
     what such a training leaves open. Raises CardError."""
 
-    told: Callable[[Notes, Path], Iterator[str]]
+    lines: Callable[[Notes, Path], Iterator[str]]
     limits: str
 
 
@@ -39,7 +42,7 @@ def training_of(policy: Path, notes: Notes) -> Training:
 
 def _imitation(notes: Notes, run: Path) -> Iterator[str]:
     settings, progress = notes["settings"], notes["progress"]
-    log = read_log(run / "log.jsonl")
+    log = _log_with(run, "episode_frames", "an imitation run")
     last, episodes = log[-1], settings["episodes"]
     minutes, parts = _minutes(log)
     yield from (
@@ -73,6 +76,17 @@ MORE_PARTS = (
 )
 
 
+def _log_with(run: Path, key: str, what: str) -> list[Mapping[str, Any]]:
+    """The log of a run whose lines hold `key`. Raises CardError."""
+    try:
+        log = read_training_log(run / NAME)
+    except ResultsError as error:
+        raise CardError(str(error)) from error
+    if key not in log[-1]:
+        raise CardError(f"{run / NAME}: expected the log of {what}, as the policy's notes say")
+    return log
+
+
 def _minutes(log: Sequence[Mapping[str, Any]]) -> tuple[float, int]:
     """How long was learnt, and in how many parts: the clock begins anew where a run is continued
     with other settings."""
@@ -84,7 +98,7 @@ def _minutes(log: Sequence[Mapping[str, Any]]) -> tuple[float, int]:
 def _online(notes: Notes, run: Path) -> Iterator[str]:
     settings = notes["settings"]
     learning, homes = settings["learning"], settings["homes"]
-    log = read_log(run / "log.jsonl")
+    log = _log_with(run, "constraints", "an online run")
     minutes, _ = _minutes(log)
     start = read_json(run / "start" / "vla.json")["notes"].get("from", "a policy")
     played = {
@@ -160,17 +174,6 @@ ONLINE = {
     "ppo-lagrangian": Training(_online, _CONSTRAINED),
     "reward-shaping": Training(_online, _CONSTRAINED),
 }
-
-
-def read_log(path: Path) -> list[Mapping[str, Any]]:
-    """The lines of a run's log. Raises CardError."""
-    try:
-        found = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError) as error:
-        raise CardError(f"{path}: cannot be read: {error}") from error
-    if not found:
-        raise CardError(f"{path}: expected the log of a run, and it is empty")
-    return found
 
 
 def read_json(path: Path) -> Any:

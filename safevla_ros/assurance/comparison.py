@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,21 @@ def compared(
             "interval": list(wilson_interval(int(sum(above)), len(pairs))),
         },
     }
+
+
+def told(found: Mapping[str, Any]) -> str:
+    """What `compared` found, in words."""
+    success, ratio = found["success_difference"], found["cost_ratio"]
+    low, high = (100.0 * bound for bound in success["interval"])
+    times = "-"
+    if ratio["ratio"] is not None:
+        bounds = ["-" if bound is None else f"{bound:.2f}" for bound in ratio["interval"]]
+        times = f"{ratio['ratio']:.2f} ({bounds[0]} to {bounds[1]})"
+    return (
+        f"in {found['pairs']} pairs of the same home and task: success "
+        f"{100.0 * success['difference']:+.1f} points ({low:+.1f} to {high:+.1f}), summed cost "
+        f"{times} times"
+    )
 
 
 def matched(

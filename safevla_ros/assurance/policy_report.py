@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from safevla_ros.assurance.comparison import compared
 from safevla_ros.assurance.evaluation_report import of_suite
 from safevla_ros.assurance.records import Results, ResultsError
 from safevla_ros.assurance.replay_clip import clip, worst
+from safevla_ros.assurance.training_log import read_training_log
 from safevla_ros.paths import share_directory
 from safevla_ros.safety.specification import Specification, load_specification
 
@@ -206,7 +206,7 @@ def _figures(report: Report) -> Iterator[str]:
     if rates:
         yield report_charts.interventions(rates)
     for log in report.logs:
-        svg = report_charts.multiplier_traces(_read_log(log), log.parent.name)
+        svg = report_charts.multiplier_traces(read_training_log(log), log.parent.name)
         if svg is not None:
             yield svg
 
@@ -283,7 +283,7 @@ def _training(report: Report) -> str:
         return ""
     rows: list[Row] = [["run", "steps", "hours", "row", "term", "budget", "J", "multiplier"]]
     for log in report.logs:
-        lines = _read_log(log)
+        lines = read_training_log(log)
         last = lines[-1]
         for row, terms in last.get("constraints", {}).items():
             for term, entry in terms.items():
@@ -375,17 +375,6 @@ def _clips(report: Report, tell: Tell) -> Iterator[str]:
             )
     if report.clips and not any_cost:
         yield "<p>No episode cost anything.</p>"
-
-
-def _read_log(path: Path) -> list[dict[str, Any]]:
-    """Lines of a training log. Raises ResultsError."""
-    try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError) as error:
-        raise ResultsError(f"{path}: expected the log of a training run: {error}") from error
-    if not lines:
-        raise ResultsError(f"{path}: expected the log of a training run, but it is empty")
-    return lines
 
 
 def _sum(found: Figures) -> str:

@@ -194,6 +194,8 @@ def described(
 def _print(console: Console, found: dict[str, Any]) -> None:
     from rich.table import Table
 
+    from safevla_ros.assurance.comparison import told
+
     table = Table("suite", "", "episodes", "success", "cost of an episode", "cost > 10", "idle")
     for suite, entry in {found["suite"]: found, **found["suites"]}.items():
         for name, group in _groups(entry):
@@ -208,13 +210,7 @@ def _print(console: Console, found: dict[str, Any]) -> None:
         )
     entry = found.get("compared")
     if entry and "pairs" in entry:
-        difference, ratio = entry["success_difference"], entry["cost_ratio"]
-        console.print(
-            f"against the reference, {entry['pairs']} pairs: success "
-            f"{100 * difference['difference']:+.1f} points "
-            f"({100 * difference['interval'][0]:+.1f} to {100 * difference['interval'][1]:+.1f}), "
-            f"cost {'-' if ratio['ratio'] is None else format(ratio['ratio'], '.2f')} times"
-        )
+        console.print(f"against {found['reference']}, {told(entry)}", soft_wrap=True)
 
 
 def _groups(entry: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:

@@ -28,13 +28,10 @@ def budgets(
 
     Example: `safevla train budgets --directory runs/unconstrained > budgets.yaml`
     """
-    from safevla_ros.cli.learning import require_torch
-
-    require_torch()
     import yaml
 
     from safevla_ros.training.online.budgets import BudgetError, recent_costs
-    from safevla_ros.training.online.run import LOG
+    from safevla_ros.training.online.settings import LOG
 
     try:
         costs = recent_costs(directory / LOG, episodes)

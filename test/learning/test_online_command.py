@@ -71,7 +71,7 @@ def test_what_cannot_be_is_said_in_a_sentence(tmp_path, arguments, message):
 def test_budgets_are_a_share_of_what_the_last_episodes_of_a_run_cost(tmp_path):
     def line(steps, episodes, corner):
         of_task = {"episodes": episodes, "cost": {"corner": corner, "blind_spot": 0.0}}
-        return json.dumps({"steps": steps, "episodes": {"find": of_task}}) + "\n"
+        return json.dumps({"steps": steps, "episodes": {"find": of_task}, "constraints": {}}) + "\n"
 
     log = tmp_path / "log.jsonl"
     log.write_text(line(100, 50, 70.0) + line(200, 4, 8.0) + line(300, 6, 3.0))
@@ -82,6 +82,9 @@ def test_budgets_are_a_share_of_what_the_last_episodes_of_a_run_cost(tmp_path):
     (tmp_path / "budgets.yaml").write_text(printed)
     assert load_budgets(tmp_path / "budgets.yaml")["find"]["corner"] == 0.5
     with pytest.raises(Failure, match="expected 500 episodes of each task, got 60 find"):
+        call("budgets", "--directory", tmp_path)
+    log.write_text('{"steps": 100, "episodes": 7}\n')  # of imitation
+    with pytest.raises(Failure, match="expected the log of an online run"):
         call("budgets", "--directory", tmp_path)
     log.write_text(line(100, 50, 70.0)[:-9])
     with pytest.raises(Failure, match="expected the log of an online run"):

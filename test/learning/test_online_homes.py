@@ -16,8 +16,8 @@ from safevla_ros.training.checkpoint import CheckpointError
 from safevla_ros.training.online.budgets import BudgetError
 from safevla_ros.training.online.home_run import open_run, prepare, start_policy, trained_policy
 from safevla_ros.training.online.homes import REWARD, HomeEnvironment, draw_scenario
-from safevla_ros.training.online.run import LOG
 from safevla_ros.training.online.settings import (
+    LOG,
     HomeSettings,
     LearningSettings,
     OnlineSettings,

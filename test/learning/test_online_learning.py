@@ -14,8 +14,13 @@ import torch
 
 from safevla_ros.training.checkpoint import CheckpointError
 from safevla_ros.training.online.box import BoxEnvironment
-from safevla_ros.training.online.run import LOG, STATE
-from safevla_ros.training.online.settings import LearningSettings, MultiplierSettings, PpoSettings
+from safevla_ros.training.online.run import STATE
+from safevla_ros.training.online.settings import (
+    LOG,
+    LearningSettings,
+    MultiplierSettings,
+    PpoSettings,
+)
 from safevla_ros.training.online.state import load_state, save_state
 from safevla_ros.training.online.workers import WorkerError, WorkerWorld
 from safevla_ros.training.online.world import History, LocalWorld

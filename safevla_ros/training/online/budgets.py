@@ -107,6 +107,8 @@ def recent_costs(log: Path, episodes: int) -> RecentCosts:
         lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError) as error:
         raise BudgetError(f"{log}: expected the log of an online run: {error}") from error
+    if lines and "constraints" not in lines[-1]:
+        raise BudgetError(f"{log}: expected the log of an online run")
     counts: dict[str, int] = {}
     sums: dict[str, dict[str, float]] = {}
     for line in reversed(lines):

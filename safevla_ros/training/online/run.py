@@ -34,12 +34,12 @@ from safevla_ros.training.online.distributed import (
 from safevla_ros.training.online.ppo import Ppo
 from safevla_ros.training.online.ppo_lagrangian import PpoLagrangian
 from safevla_ros.training.online.reward_shaping import RewardShaping
-from safevla_ros.training.online.settings import Algorithm, LearningSettings
+from safevla_ros.training.online.settings import LOG, Algorithm, LearningSettings
 from safevla_ros.training.online.state import load_state, save_state
 from safevla_ros.training.online.windows import EpisodeWindows, Measurement
 from safevla_ros.training.online.world import World
 
-STATE, LOG = "state.safetensors", "log.jsonl"
+STATE = "state.safetensors"
 ALGORITHMS: Mapping[Algorithm, type[Ppo]] = {
     "ppo": Ppo,
     "ppo-lagrangian": PpoLagrangian,

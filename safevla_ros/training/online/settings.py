@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from safevla_ros.simulation.scenario import TASKS, PaperTask
 from safevla_ros.training.settings import Positive, SettingsError, Share
 
+LOG = "log.jsonl"
+"""In the folder of a run: a line an iteration."""
 Count = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 Algorithm = Literal["ppo", "ppo-lagrangian", "reward-shaping"]

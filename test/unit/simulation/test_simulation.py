@@ -9,6 +9,7 @@ import pytest
 
 from safevla_ros.robot.geometry import yaw_of
 from safevla_ros.robot.state import BaseVelocity, Command
+from safevla_ros.simulation.model import FASTEST
 from safevla_ros.simulation.simulation import Simulation
 
 from .conftest import make_scenario
@@ -101,6 +102,19 @@ def test_no_command_makes_the_base_faster_than_its_limits(simulation):
     simulation.advance(0.45)
     limit = simulation.profile.limits.base.yaw_rad_s
     assert simulation.odometry().velocity.yaw == pytest.approx(limit, rel=0.03)
+
+
+def test_nothing_leaves_faster_than_anything_here_can_move(simulation):
+    # What the contact solver makes of a hard squeeze is not to be had at will.
+    simulation.data.qvel[:] = 1e4
+    simulation.advance(0.005)
+    linear, angular = FASTEST
+    joints = {simulation.model.joint(i).name: i for i in range(simulation.model.njnt)}
+    for item in simulation.home.goods:
+        first = int(simulation.model.jnt_dofadr[joints[item.id]])
+        assert np.abs(simulation.data.qvel[first : first + 3]).max() <= linear
+        assert np.abs(simulation.data.qvel[first + 3 : first + 6]).max() <= angular
+    assert abs(simulation.odometry().velocity.x) <= math.hypot(linear, linear)
 
 
 def test_joints_go_to_their_targets_at_their_speed(simulation):
