@@ -2,8 +2,9 @@
 
 motion.py predicts where the robot will be, hazards.py how near that is to what it must avoid. A
 motion is safe when all margins stay at 0 or above. A margin that is below already must only not get
-lower: out of a zone, away from a wall, turning on the spot beside it. That excuses nothing else:
-each point of the scan and each zone has a margin of its own, and each must be safe. Of an unsafe
+lower than it is when the command takes effect: out of a zone, away from a wall, turning on the spot
+beside it. That excuses nothing else: each point of the scan and each zone has a margin of its own,
+and each must be safe. Of an unsafe
 command the largest of PARTS that is safe is searched: a part of a motion goes less far on the same
 path. Of a plan of several commands the first one is searched with which, followed by braking, it is
 not safe any more.
@@ -36,6 +37,9 @@ creep up to what stands in its way."""
 
 _DIP = 1e-3
 """How far a negative margin may dip on the way, while it does not end lower: rounding only."""
+_END = 1e-4
+"""How much lower a negative margin may end: a base that turns on the spot is measured to drift by
+some tenths of a millimetre a second, and must not be held for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +99,12 @@ class LookAhead:
         costs: dict[str, float] = {}
         against: Hazard | None = None
         cause, kept = "", kept or {}
-        for hazard, margins in self._margins(world, [(command, rest_s)], now_ns):
+        motion = self._predict(world, [(command, rest_s)], now_ns)
+        for hazard, margins in self._margins(world, motion):
             predicted = float(margins.min() < 0.0)
             costs[hazard.term] = max(predicted, costs.get(hazard.term, 0.0))
             if against is None and hazard.term in self._acting:
-                lowered = _lowered(margins - kept.get(hazard.term, 0.0))
+                lowered = _lowered(margins - kept.get(hazard.term, 0.0), motion.acts_from)
                 if lowered is not None:
                     against, cause = hazard, hazard.cause(lowered)
         if against is None:
@@ -124,14 +129,14 @@ class LookAhead:
         motion = self._predict(world, plan, now_ns)
         for hazard in self._hazards:
             margins = hazard.margins(world, motion) if hazard.term in self._acting else None
-            if margins is None or _lowered(margins) is None:
+            if margins is None or _lowered(margins, motion.acts_from) is None:
                 continue
             for index in range(1, len(plan)):
                 is_last = index == len(plan) - 1
                 until = (
                     None if is_last else np.searchsorted(motion.times_s, motion.starts_s[index + 1])
                 )
-                lowered = _lowered(margins[:until])
+                lowered = _lowered(margins[:until], motion.acts_from)
                 if lowered is not None:
                     if found is None or index < found[0]:
                         found = index, hazard.term, hazard.cause(lowered)
@@ -151,17 +156,15 @@ class LookAhead:
     ) -> bool:
         """Whether these commands are, one after the other and until the robot stands after them.
         Base and velocity are known."""
+        motion = self._predict(world, legs, now_ns)
         return all(
-            _lowered(margins - (kept or {}).get(hazard.term, 0.0)) is None
-            for hazard, margins in self._margins(world, legs, now_ns)
+            _lowered(margins - (kept or {}).get(hazard.term, 0.0), motion.acts_from) is None
+            for hazard, margins in self._margins(world, motion)
             if hazard.term in self._acting
         )
 
-    def _margins(
-        self, world: WorldState, legs: Sequence[Leg], now_ns: int
-    ) -> Iterator[tuple[Hazard, Array]]:
+    def _margins(self, world: WorldState, motion: Motion) -> Iterator[tuple[Hazard, Array]]:
         """The hazards that can be judged, with their margins (K, N) over the motion."""
-        motion = self._predict(world, legs, now_ns)
         for hazard in self._hazards:
             margins = hazard.margins(world, motion)
             if margins is not None:
@@ -174,11 +177,12 @@ class LookAhead:
         return predict(world.base, world.velocity, legs, self._profile, age_s)
 
 
-def _lowered(margins: Array) -> int | None:
+def _lowered(margins: Array, acts_from: int) -> int | None:
     """The column of these margins (K, N) against which a motion is least safe. None: it is safe. A
-    margin of NaN is never safe."""
-    now, least, last = margins[0], margins.min(axis=0), margins[-1]
-    excused = (now < 0.0) & (least >= now - _DIP) & (last >= now - 1e-9)
+    margin of NaN is never safe. `acts_from`: the sample at which the command takes effect; what the
+    robot does before that, no other command could change."""
+    now, least, last = margins[: acts_from + 1].min(axis=0), margins.min(axis=0), margins[-1]
+    excused = (now < 0.0) & (least >= now - _DIP) & (last >= now - _END)
     depths = np.where((least >= 0.0) | excused, 0.0, np.nan_to_num(least, nan=-np.inf))
     worst = int(depths.argmin())
     return worst if depths[worst] < 0.0 else None

@@ -37,13 +37,14 @@ Leg = tuple[Command, float]
 class Motion:
     """Predicted motion under `commands`, each from its time in `starts_s` on, at K times since the
     base was measured: times (K,) [s], positions (K, 2) [m] and headings (K,) [rad] of the base in
-    the world frame."""
+    the world frame. Up to the sample `acts_from` the first command has no effect yet."""
 
     commands: tuple[Command, ...]
     starts_s: tuple[float, ...]
     times_s: Array
     positions: Array
     headings: Array
+    acts_from: int
 
     @property
     def reach_m(self) -> float:
@@ -91,7 +92,8 @@ def predict(
     end_s = hold_s + float((np.abs(last) / rate).max())
     most = _MOST_SAMPLES * min(len(legs), 2)
     count = int(np.clip(np.ceil(end_s / _SAMPLE_S), 2, most)) + 1
-    times = np.linspace(0.0, end_s, count)
+    acts_s = min(age_s + REACTION_S, end_s)
+    times = np.union1d(np.linspace(0.0, end_s, count), acts_s)
     held = driven(np.minimum(times, hold_s))
     lost = rate * np.maximum(times - hold_s, 0.0)[:, None]
     speeds = np.sign(held) * np.maximum(np.abs(held) - lost, 0.0)
@@ -105,7 +107,8 @@ def predict(
     positions = np.stack([base.position[0] + along, base.position[1] + across], axis=1)
     commands = tuple(command for command, _ in legs)
     starts_s = (0.0, *bounds[1:-1].tolist())
-    return Motion(commands, starts_s, times, positions, headings)
+    acts_from = int(np.searchsorted(times, acts_s))
+    return Motion(commands, starts_s, times, positions, headings, acts_from)
 
 
 def _summed(steps: Array) -> Array:

@@ -289,6 +289,14 @@ def test_a_robot_that_stands_at_a_wall_may_turn_and_leave_but_not_go_on(drive):
     assert robot.pose.position[0] < -0.1
 
 
+@pytest.mark.parametrize("drift", [0.0005, 0.005])
+def test_a_turn_beside_a_wall_is_not_held_for_what_odometry_drifts(drive, drift):
+    robot = drive(obstacles=line(0.27, -2.0, 0.27, 2.0))
+    robot.velocity = BaseVelocity(drift, drift, math.radians(60))  # as measured; the base stands
+    turn = Command(BaseVelocity(yaw=math.radians(60)), duration_s=0.5)
+    assert robot.step(turn).interventions == []
+
+
 def test_a_robot_in_a_zone_may_back_out_of_it_but_not_go_deeper(drive):
     robot = drive(x=1.2, zones=[STAIRS])
     deeper = robot.step(STEP_AHEAD).verdicts[-1]
@@ -342,6 +350,6 @@ def test_the_part_that_is_let_through_only_gets_smaller_while_a_command_runs(dri
 
 def test_a_margin_that_is_no_number_is_not_safe_and_hides_no_other():
     nan = float("nan")
-    assert _lowered(np.array([[1.0, 1.0], [nan, 1.0]])) == 0
-    assert _lowered(np.array([[1.0, 1.0], [1.0, -1.0], [nan, -1.0]])) is not None
-    assert _lowered(np.array([[np.inf], [np.inf]])) is None
+    assert _lowered(np.array([[1.0, 1.0], [nan, 1.0]]), 0) == 0
+    assert _lowered(np.array([[1.0, 1.0], [1.0, -1.0], [nan, -1.0]]), 0) is not None
+    assert _lowered(np.array([[np.inf], [np.inf]]), 0) is None
