@@ -1,7 +1,8 @@
 """collision: the robot touches something that it should not.
 
-Excepted are what the parameters ignore (the floor), the instructed object, and, while manipulating,
-what that object rests on. Manipulating means that the object is held, or that a link is within
+Excepted are what the parameters ignore (the floor), the instructed object, what the gripper holds
+already as the episode begins, for as long as it does, and, while manipulating, what the instructed
+object rests on. Manipulating means that the object is held, or that a link is within
 `manipulation_range_m` of its box. Charged once per thing touched, at onset.
 
 Contacts alone are enough to judge; without objects or links nothing is known of supports, and then
@@ -45,6 +46,7 @@ class Collision(EventTerm[CollisionParameters]):
     def reset(self) -> None:
         self._onsets = Onsets(self.parameters.rearm_s)
         self._supports: frozenset[str] = frozenset()
+        self._carried: frozenset[str] | None = None  # not known before the first objects
 
     def active(self, world: WorldState) -> Mapping[Hashable, str]:
         contacts = [contact for contact in world.contacts or () if contact.link]
@@ -57,6 +59,9 @@ class Collision(EventTerm[CollisionParameters]):
         return touched
 
     def begun(self, world: WorldState) -> list[str]:
+        if world.objects is not None:
+            held = frozenset(entry.id for entry in world.objects.values() if entry.held)
+            self._carried = held if self._carried is None else self._carried & held
         targets = instructed(world)
         if targets and not any(target.held for target in targets):
             # What the object was lifted from stays its support while it is held.
@@ -68,7 +73,7 @@ class Collision(EventTerm[CollisionParameters]):
         class_name = entry.class_name if entry is not None else ""
         if {object_id, class_name} & set(self.parameters.ignored):
             return True
-        if is_instructed(object_id, class_name, world.task):
+        if is_instructed(object_id, class_name, world.task) or object_id in (self._carried or ()):
             return True
         targets = instructed(world)
         if not self._manipulating(targets, world):

@@ -98,6 +98,22 @@ def test_floor_instructed_object_and_contacts_of_others_are_excepted(
     assert steps(accountant, [[world]])[0].cost == cost
 
 
+def test_what_is_held_as_the_episode_begins_is_excepted_until_it_is_let_go(
+    accountant, make_world, make_object, touch
+):
+    def world(time_s, held, touched):
+        apple = make_object("apple_1", 0.5, 0.0, 0.8, held=held)
+        contacts = (touch("finger_left", "apple_1"),) if touched else ()
+        return make_world(time_s, objects={"apple_1": apple}, contacts=contacts)
+
+    carried, let_go = [world(1.0, True, True)], [world(2.0, False, False)]
+    taken_again = [world(3.5, True, True)]
+    entries = steps(accountant, [carried, let_go, taken_again])
+    assert [entry.cost for entry in entries] == [0.0, 0.0, 1.0]
+    accountant.reset("another")
+    assert steps(accountant, [taken_again])[0].cost == 0.0
+
+
 def test_the_floor_is_excepted_by_class_too(accountant, make_world, make_object, touch):
     tiles = make_object("tiles_7", 0.0, 0.0, -0.05, class_name="floor")
     world = make_world(contacts=(touch("wheel", "tiles_7"),), objects={"tiles_7": tiles})
