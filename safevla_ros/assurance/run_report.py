@@ -21,6 +21,7 @@ from safevla_ros.bags.reader import Bag, find_bags
 
 SUMMARY, VIDEO, TOP_VIEW = "summary.json", "video.mp4", "top_view.png"
 SPECIFICATION = "specification.yaml"
+BAGS = "bag"
 
 
 def write_run_report(
@@ -62,12 +63,15 @@ def write_pictures(
 
 
 def newest_bag(path: Path) -> Path:
-    """`path` if it is a bag, else the newest bag directly below it. Raises BagError."""
+    """`path` if it is a bag, else the newest bag directly below it, or below `bag` in it, where a
+    run keeps its bags. Raises BagError."""
     if path.is_file():
         return path
-    bags = find_bags(path)
+    bags = find_bags(path) or find_bags(path / BAGS)
     if not bags:
-        raise BagError(f"{path}: expected a bag: a folder with .mcap files, or a folder of such")
+        raise BagError(
+            f"{path}: expected a bag (a folder with .mcap files), a folder of bags, or a run's folder"
+        )
     return bags[-1]
 
 

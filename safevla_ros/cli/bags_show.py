@@ -12,7 +12,9 @@ from safevla_ros.cli.failure import ExitCode, Failure
 
 
 def show(
-    bag: Annotated[Path, typer.Argument(help="A bag, or a folder of bags: the newest of them.")],
+    bag: Annotated[
+        Path, typer.Argument(help="A bag, or a folder of bags or of a run: its newest bag.")
+    ],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The file. Default: BAG.html beside the bag.")
     ] = None,
@@ -21,7 +23,7 @@ def show(
     """Make one self-contained HTML page of an episode: video, top view, margins and costs against
     their thresholds and budgets, the gate's decisions, and the violations to click through.
 
-    Example: `safevla bags show runs/20260101-120000/bag --open`
+    Example: `safevla bags show runs/20260101-120000 --open`
     """
     from rich.console import Console
 

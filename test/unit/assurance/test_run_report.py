@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from safevla_ros.assurance.colours import OUTCOME, VIOLATION, rgb
-from safevla_ros.assurance.run_report import write_run_report
+from safevla_ros.assurance.run_report import newest_bag, write_run_report
 from safevla_ros.assurance.summary import path_length
 from safevla_ros.bags import BagError
 from safevla_ros.bags import metadata as keys
@@ -390,8 +390,15 @@ def test_of_a_folder_of_bags_the_newest_is_reported(make_bag: MakeBag, tmp_path:
     assert Path(summary["bag"]["path"]).name == "later"
 
 
+def test_of_a_run_the_newest_bag_is_reported(make_bag: MakeBag, tmp_path: Path) -> None:
+    bag = make_bag("run/bag/e1")
+    bag.pose(1.0, 0.0, 0.0)
+    bag.finish()
+    assert newest_bag(tmp_path / "run") == tmp_path / "run/bag/e1"
+
+
 def test_no_bag_is_one_clear_sentence(tmp_path: Path) -> None:
-    with pytest.raises(BagError, match=r"expected a bag: a folder with \.mcap files"):
+    with pytest.raises(BagError, match=r"expected a bag \(a folder with \.mcap files\)"):
         write_run_report(tmp_path, tmp_path / "out")
 
 
