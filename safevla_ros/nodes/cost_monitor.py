@@ -32,6 +32,7 @@ from std_msgs.msg import Bool
 
 from safevla_ros.msg import (
     ActionChunk,
+    CameraStatus,
     CandidateCommand,
     Episode,
     LatencyTrace,
@@ -50,7 +51,6 @@ from safevla_ros.nodes.lifecycle import (
 from safevla_ros.nodes.message_types import message_type
 from safevla_ros.nodes.monitor import monitor_messages
 from safevla_ros.nodes.monitor.camera_health import CameraHealth
-from safevla_ros.nodes.monitor.candidates import read_candidate, read_chunk
 from safevla_ros.nodes.monitor.episode_costs import EpisodeCosts
 from safevla_ros.nodes.monitor.final_commands import FinalCommandPublisher
 from safevla_ros.nodes.monitor.final_topics import FinalTopics
@@ -59,6 +59,7 @@ from safevla_ros.nodes.monitor.latency import LatencyWindow
 from safevla_ros.nodes.monitor.mode_service import switch_mode
 from safevla_ros.nodes.monitor.monitor_reports import MonitorReports
 from safevla_ros.nodes.monitor.priority import raise_priority
+from safevla_ros.nodes.monitor.readers import read_chunk, read_episode, read_proposal
 from safevla_ros.nodes.monitor.robot_signals import RobotSignals
 from safevla_ros.robot.action_codec import opens_gripper
 from safevla_ros.robot.kinematics import Kinematics, KinematicsError
@@ -148,7 +149,7 @@ class CostMonitor(GraphNode):
             self, specification, lambda: (self._costs.episode_id, self._costs.step or 0)
         )
         self._signals = RobotSignals(self, profile, self._on_odometry)
-        self._cameras = CameraHealth(self)
+        self._cameras = CameraHealth()
         self._subscribe()
         self.service(ResetStop, topics.RESET_STOP, self._on_reset)
         self.timer(PERIOD_S, self._tick)
@@ -231,6 +232,7 @@ class CostMonitor(GraphNode):
     def _subscribe(self) -> None:
         self.subscription(Episode, topics.EPISODE, self._on_episode, topics.latched(depth=10))
         self.subscription(ActionChunk, topics.ACTION_CHUNK, self._on_chunk, topics.reliable())
+        self.subscription(CameraStatus, topics.CAMERA_STATUS, self._on_cameras, topics.reliable(1))
         for source in self.profile.sources:
             self.subscription(
                 message_type(source.type),
@@ -259,7 +261,9 @@ class CostMonitor(GraphNode):
         now_s = time.monotonic()
         self._latch_after_pause(now_s)
         now_ns = self._ros_time()
-        proposal, proposed = read_candidate(source, message, now_ns, self.profile.frames.base)
+        base_frame = self.profile.frames.base
+        proposal = read_proposal(source, message, now_ns, base_frame)
+        proposed = monitor_messages.proposed_command(source, message, now_ns, base_frame)
         verdict = self._gate.propose(proposal, self._world, now_ns, now_s)
         forwarded = self._carry_out(verdict, now_s)
 
@@ -279,13 +283,11 @@ class CostMonitor(GraphNode):
 
     def _on_chunk(self, message: ActionChunk) -> None:
         try:
-            fault = self._gate.set_chunk(read_chunk(message))
+            fault = self._gate.set_chunk(read_chunk(message, self.profile.frames.base))
         except MessageError as error:
             fault = str(error)
         if fault:
-            sentence = f"{topics.ACTION_CHUNK}: {fault}"
-            self.get_logger().warning(sentence, throttle_duration_sec=5.0)
-            self._reports.event(SafetyEvent.FAULT, sentence)
+            self._complain(f"{topics.ACTION_CHUNK}: {fault}")
 
     def _tick(self) -> None:
         now_s = time.monotonic()
@@ -293,7 +295,7 @@ class CostMonitor(GraphNode):
         if self.active:
             self._latch_after_pause(now_s)
             self._heed_watchdog(now_s)
-            self._gate.set_cameras(self._cameras.fault())
+            self._gate.set_cameras(self._cameras.fault(now_s))
             self._supervise(now_s)
         self._tick_s = now_s
         self._heartbeats.beat(latched=self._gate.latched)
@@ -365,14 +367,22 @@ class CostMonitor(GraphNode):
             self._gate.set_margins(self._margins)
 
     def _on_episode(self, message: Episode) -> None:
-        if message.state == Episode.ENDED:  # whichever it names: none runs now
+        try:
+            episode = read_episode(message)
+        except MessageError as error:
+            self._complain(f"{topics.EPISODE}: {error}")
+            return
+        if episode.has_ended:  # whichever it names: none runs now
             if self._costs.episode_id:
                 self._costs.end()
                 self._gate.end_episode()
-        elif message.id != self._costs.episode_id:
-            self._costs.begin(message)
-            self._gate.start_episode(message.id)
+        elif episode.id != self._costs.episode_id:
+            self._costs.begin(episode.id, episode.task)
+            self._gate.start_episode(episode.id)
             self._reports.begin_episode()
+
+    def _on_cameras(self, message: CameraStatus) -> None:
+        self._cameras.hear(message, time.monotonic())
 
     def _on_estop(self, message: Bool) -> None:
         self._estop = message.data
@@ -405,12 +415,16 @@ class CostMonitor(GraphNode):
         if intruders and self._mode == "enforce" and self.active:
             self._gate.latch(Reason.INTRUDER, next(iter(intruders.values())))
         for sentence in self._signals.complaints():
-            self.get_logger().warning(sentence)
-            self._reports.event(SafetyEvent.FAULT, sentence)
+            self._complain(sentence)
         if self._world is not None:
             self._reports.markers(self._world, self.profile.footprint_radius_m)
 
     # What the monitor tells.
+
+    def _complain(self, sentence: str) -> None:
+        """Tell of what could not be read."""
+        self.get_logger().warning(sentence, throttle_duration_sec=1.0)
+        self._reports.event(SafetyEvent.FAULT, sentence)
 
     def _on_step(self, costs: StepCosts) -> None:
         self._reports.step(costs)

@@ -32,6 +32,7 @@ from safevla_ros.nodes.message_types import message_type
 from safevla_ros.nodes.monitor.final_commands import FinalCommandPublisher
 from safevla_ros.nodes.monitor.heartbeat import PERIOD_S, Heartbeats
 from safevla_ros.nodes.monitor.priority import raise_priority
+from safevla_ros.nodes.monitor.readers import is_motion
 from safevla_ros.robot.messages import MessageError, joints_from
 from safevla_ros.robot.state import Joint
 
@@ -174,7 +175,7 @@ class SafetyWatchdog(GraphNode):
         if not self._is_latched or self._is_shadow:
             return
         twist = message.twist if isinstance(message, TwistStamped) else message
-        if twist.linear.x or twist.linear.y or twist.angular.z:
+        if is_motion(twist):
             self._stop_robot()
             self.get_logger().error(
                 f"{self.profile.outputs.base.topic}: motion was commanded while a stop is latched",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from reprlib import repr as shortened
 
 from safevla_ros.robot.profile import Profile
 from safevla_ros.robot.state import BaseVelocity, Command, Joint
@@ -97,7 +98,7 @@ def decode_row(names: Sequence[str], row: Sequence[float], duration_s: float) ->
     if len(names) != len(row):
         raise ActionError(f"chunk: {len(names)} names, but rows of {len(row)} values")
     if len(set(names)) != len(names):
-        raise ActionError(f"chunk: names must differ, got {list(names)}")
+        raise ActionError(f"chunk: names must differ, got {shortened(list(names))}")
     values = {name: float(value) for name, value in zip(names, row, strict=True)}
     x, y, yaw = (values.pop(name, 0.0) for name in BASE_COLUMNS)
     return Command(BaseVelocity(x, y, yaw), joints=values, duration_s=duration_s)

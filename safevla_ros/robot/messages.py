@@ -15,6 +15,7 @@ import math
 from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from reprlib import repr as shortened
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,8 @@ from safevla_ros.robot.state import (
 )
 
 _NAN = float("nan")
+MOST_JOINTS = 100
+"""More no command and no chunk may name: all are looked at before the next command is."""
 _UNIT_TOLERANCE = 1e-3
 """How far a quaternion's length may be from 1; drivers that send float32 stay well below."""
 
@@ -111,7 +114,7 @@ def joints_from(msg: Any) -> dict[str, Joint]:
     for name, position in zip(names, positions, strict=True):
         if not math.isfinite(position):
             raise MessageError(
-                f"position of joint {name!r}: expected a finite number, got {position}"
+                f"position of joint {shortened(name)}: expected a finite number, got {position}"
             )
     return {
         name: Joint(position, velocity, effort)
@@ -257,13 +260,17 @@ def command_from_candidate(msg: Any) -> Command:
     Raises MessageError when names and positions do not pair up, or when the twist has components
     that a base does not have; give the sentence to the gate as the proposal's `fault`.
     """
-    names, positions = list(msg.joint_names), [float(value) for value in msg.joint_positions]
-    if len(names) != len(positions):
+    count = len(msg.joint_names)
+    if count != len(msg.joint_positions):
         raise MessageError(
-            f"joint_positions: expected {len(names)} values as in joint_names, got {len(positions)}"
+            f"joint_positions: expected {count} values as in joint_names, got "
+            f"{len(msg.joint_positions)}"
         )
-    if len(set(names)) != len(names):
-        raise MessageError(f"joint_names: expected names that differ, got {names}")
+    if count > MOST_JOINTS:
+        raise MessageError(f"joint_names: expected at most {MOST_JOINTS}, got {count}")
+    names, positions = list(msg.joint_names), [float(value) for value in msg.joint_positions]
+    if len(set(names)) != count:
+        raise MessageError(f"joint_names: expected names that differ, got {shortened(names)}")
     return Command(
         _planar_velocity(msg.twist), dict(zip(names, positions, strict=True)), float(msg.duration_s)
     )
@@ -391,7 +398,7 @@ def _planar_velocity(msg: Any) -> BaseVelocity:
 
 
 def _scene_object(msg: Any) -> SceneObject:
-    name = f"objects[{msg.id!r}]"
+    name = f"objects[{shortened(msg.id)}]"
     return SceneObject(
         msg.id,
         msg.class_name,

@@ -10,10 +10,10 @@ creep up and halt by turns.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from safevla_ros.robot.profile import Profile
-from safevla_ros.robot.state import NANOSECONDS
+from safevla_ros.robot.state import NANOSECONDS, BaseVelocity, Command
 from safevla_ros.safety.chunks import Chunk, Truncation
 from safevla_ros.safety.debounce import Lasting, Readings
 from safevla_ros.safety.decisions import Decision, Outcome, Reason, Running
@@ -30,6 +30,9 @@ LOOK_ALONG_S = 0.1
 """How often what follows in a chunk is looked at [ROS time]."""
 PLAN_S = 5.0
 """What follows later than this in a chunk is not looked at."""
+LEG_S = 0.1
+"""Steps of a chunk that are shorter than this are looked at several at a time, as one command: a
+policy that acts at 50 Hz must not take five times as long to look along."""
 
 
 class Foresight:
@@ -112,10 +115,10 @@ class Foresight:
         if chunk is None or self.truncation is not None or not self._acts or not is_due:
             return
         plan = [(running.applied, (running.until_ns - now_ns) / NANOSECONDS)]
-        for command in chunk.after(running.proposal):
-            if sum(lasts_s for _, lasts_s in plan) >= PLAN_S:
-                break
+        ahead = [0]  # how many steps ahead each begins
+        for first, command in _in_legs(chunk.after(running.proposal), PLAN_S - plan[0][1]):
             plan.append((command, command.duration_s))
+            ahead.append(first + 1)
         if len(plan) == 1:
             return
         self._looked_ns = now_ns
@@ -125,7 +128,7 @@ class Foresight:
         index, term, cause = found
         if self._is_doubtful(term, plan[: index + 1], world, now_ns, {}):
             return
-        self._truncate(chunk, running.proposal.step + index, term, f"{term}: {cause}")
+        self._truncate(chunk, running.proposal.step + ahead[index], term, f"{term}: {cause}")
 
     def _kept(self, now_ns: int) -> dict[str, float]:
         """How much more margin terms ask for that held something back lately."""
@@ -156,3 +159,29 @@ class Foresight:
 
     def _truncate(self, chunk: Chunk, from_step: int, term: str, detail: str) -> None:
         self.truncation = Truncation(chunk, from_step, term, f"from step {from_step} on, {detail}")
+
+
+def _in_legs(commands: Sequence[Command], longest_s: float) -> Iterator[tuple[int, Command]]:
+    """Commands of LEG_S or longer that make up these, until `longest_s` is reached, and which of
+    these each begins with."""
+    first, lasts_s, total_s = 0, 0.0, 0.0
+    for index, command in enumerate(commands):
+        if total_s >= longest_s:
+            return
+        lasts_s += command.duration_s
+        if lasts_s >= LEG_S or index == len(commands) - 1:
+            yield first, _as_one(commands[first : index + 1], lasts_s)
+            total_s += lasts_s
+            first, lasts_s = index + 1, 0.0
+
+
+def _as_one(commands: Sequence[Command], lasts_s: float) -> Command:
+    """One command that leads where these lead: at their mean velocity, to the last of their targets."""
+    if len(commands) == 1:
+        return commands[0]
+    x, y, yaw = (
+        sum(getattr(command.velocity, axis) * command.duration_s for command in commands) / lasts_s
+        for axis in ("x", "y", "yaw")
+    )
+    targets = {name: at for command in commands for name, at in command.joints.items()}
+    return Command(BaseVelocity(x, y, yaw), targets, lasts_s)

@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from safevla_ros.robot.profile import Profile
 from safevla_ros.robot.state import BaseVelocity, Command, Joint
 
+_TOLD = 40
+"""Characters of a foreign name that a sentence repeats."""
 _ROUNDING = 1e-6
 """Excess over a limit that is rounding, not a wish."""
 
@@ -27,13 +29,14 @@ def commandable(profile: Profile) -> frozenset[str]:
 def defect(command: Command, joints: frozenset[str]) -> str:
     """Why a command cannot be carried out whatever the world is like; empty: it can."""
     velocity = command.velocity
+    unknown = sorted(str(name) for name in command.joints if name not in joints)
+    if unknown:
+        told = ", ".join(name[:_TOLD] for name in unknown[:3])
+        return f"joint {told}: expected one of {', '.join(sorted(joints)) or 'none'}"
     numbers = {"base.x": velocity.x, "base.y": velocity.y, "base.yaw": velocity.yaw}
     for name, value in {**numbers, **command.joints}.items():
         if not _is_finite(value):
             return f"{name}: expected a finite number, got {value!r}"
-    unknown = sorted(str(name) for name in command.joints if name not in joints)
-    if unknown:
-        return f"joint {', '.join(unknown)}: expected one of {', '.join(sorted(joints)) or 'none'}"
     if not _is_finite(command.duration_s) or command.duration_s <= 0.0:
         return f"duration_s: expected a positive number, got {command.duration_s!r}"
     return ""

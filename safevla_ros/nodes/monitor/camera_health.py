@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
+from typing import Any
 
-from safevla_ros.msg import CameraStatus
-from safevla_ros.nodes import topics
-from safevla_ros.nodes.lifecycle import GraphNode
+from safevla_ros.nodes.monitor.readers import camera_fault
+from safevla_ros.robot.messages import MessageError
 from safevla_ros.safety.decisions import Reason
 
 SILENCE_S = 1.0
@@ -15,30 +14,24 @@ SILENCE_S = 1.0
 
 class CameraHealth:
     """The latest CameraStatus. Where none was ever heard, policies get their images elsewhere, and
-    nothing is known to be wrong. Times: steady clock [s]."""
+    nothing is known to be wrong. One that cannot be read vouches for no camera. Times: steady clock
+    [s]."""
 
-    def __init__(self, node: GraphNode) -> None:
-        self._status: CameraStatus | None = None
-        self._heard_s = 0.0
-        node.subscription(CameraStatus, topics.CAMERA_STATUS, self._on_status, topics.reliable(1))
+    def __init__(self) -> None:
+        self._fault: tuple[Reason, str] | None = None
+        self._heard_s: float | None = None
 
-    def fault(self) -> tuple[Reason, str] | None:
+    def hear(self, message: Any, now_s: float) -> None:
+        """A CameraStatus came."""
+        self._heard_s = now_s
+        try:
+            self._fault = camera_fault(message)
+        except MessageError as error:
+            self._fault = Reason.LOST_CAMERA, f"camera_status: {error}"
+
+    def fault(self, now_s: float) -> tuple[Reason, str] | None:
         """What is wrong, for the gate."""
-        status = self._status
-        if status is None:
-            return None
-        silent_s = time.monotonic() - self._heard_s
+        silent_s = 0.0 if self._heard_s is None else now_s - self._heard_s
         if silent_s > SILENCE_S:
-            return Reason.LOST_CAMERA, f"nothing on {topics.CAMERA_STATUS} for {silent_s:.1f} s"
-        names = status.camera_names
-        for reason, flags, word in (
-            (Reason.FROZEN_CAMERA, status.frozen, "repeats its pixels"),
-            (Reason.LOST_CAMERA, status.lost, "gives no frames"),
-        ):
-            cameras = [name for name, flag in zip(names, flags, strict=False) if flag]
-            if cameras:
-                return reason, f"camera {', '.join(cameras)} {word}"
-        return None
-
-    def _on_status(self, message: CameraStatus) -> None:
-        self._status, self._heard_s = message, time.monotonic()
+            return Reason.LOST_CAMERA, f"nothing on camera_status for {silent_s:.1f} s"
+        return self._fault

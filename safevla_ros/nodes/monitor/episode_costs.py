@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from safevla_ros.msg import Episode
 from safevla_ros.safety.accounting import CostAccountant, LiveMargin, StepCosts
 from safevla_ros.safety.decisions import Proposal, Reason, Verdict
 from safevla_ros.safety.specification import Specification
@@ -46,12 +45,11 @@ class EpisodeCosts:
         """The open step. None: none yet."""
         self._samples = 0
 
-    def begin(self, episode: Episode) -> None:
+    def begin(self, episode_id: str, task: Task) -> None:
         """An episode begins; one that was running is over."""
         self.end()
-        self.episode_id = episode.id
-        self.task = Task(tuple(episode.target_ids), episode.target_class, episode.task)
-        self._accountant.reset(episode.id, self.task)
+        self.episode_id, self.task = episode_id, task
+        self._accountant.reset(episode_id, task)
 
     def end(self) -> None:
         """The episode is over: its last step closes."""

@@ -6,6 +6,7 @@ Enumerations are mapped to the constants of the messages by name.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from safevla_ros.msg import (
     CandidateCommand,
@@ -17,6 +18,7 @@ from safevla_ros.msg import (
     TermMargin,
 )
 from safevla_ros.robot import messages
+from safevla_ros.robot.profile import CommandSource
 from safevla_ros.robot.state import Command
 from safevla_ros.safety.accounting import LiveMargin, StepCosts
 from safevla_ros.safety.decisions import Decision, Verdict
@@ -27,6 +29,18 @@ def decision_constant(decision: Decision) -> int:
     """The constant of GatedAction."""
     constant: int = getattr(GatedAction, decision.name)
     return constant
+
+
+def proposed_command(
+    source: CommandSource, message: Any, stamp_ns: int, base_frame: str
+) -> CandidateCommand:
+    """What a source sent as a CandidateCommand, for the record."""
+    if isinstance(message, CandidateCommand):
+        return message
+    record = CandidateCommand(source=source.name, twist=message, duration_s=source.timeout_s)
+    record.header.frame_id = base_frame
+    messages.set_stamp(record.header.stamp, stamp_ns)
+    return record
 
 
 def gated_action(verdict: Verdict, proposed: CandidateCommand, now_ns: int) -> GatedAction:

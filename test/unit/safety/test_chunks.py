@@ -175,3 +175,16 @@ def test_a_step_that_violates_only_while_braking_after_it_is_the_first(gate, mak
     plan(gate, [AHEAD] * 3)
     begin(gate, make_world(T0, obstacles=wall(0.25 + 0.03 + 0.35)))
     assert gate.truncation.from_step == 1
+
+
+@pytest.mark.parametrize("step_s", [0.02, 0.05, 0.25])
+def test_a_policy_that_acts_fast_is_truncated_as_early_as_one_that_acts_slowly(
+    gate, make_world, step_s
+):
+    """0.37 m of way, of which 0.053 m are needed to brake, at 0.4 m/s: 0.8 s, less at most what is
+    looked at together. Steps are as fine as they come."""
+    short = Command(BaseVelocity(x=0.4), duration_s=step_s)
+    plan(gate, [short] * round(2.0 / step_s))
+    world = make_world(T0, velocity=BaseVelocity(x=0.4), obstacles=wall(0.65))
+    assert begin(gate, world, short).decision is Decision.PASS
+    assert 0.8 - 0.1 - step_s <= gate.truncation.from_step * step_s <= 0.8
