@@ -56,6 +56,11 @@ class Hazard(Protocol):
 
     term: str
 
+    @property
+    def clearance(self) -> Array | float:
+        """How much of each of the last margins is clearance (N,): what is kept beyond the threshold
+        because predictions are not exact."""
+
     def margins(self, world: WorldState, motion: Motion) -> Array | None:
         """Margins (K, N) in the term's unit at the motion's samples, to each of N >= 1 things to
         avoid; where they are above EXACT, a bound from below that is too will do. None: a signal is
@@ -71,6 +76,7 @@ class ScanHazard:
     term = "collision"
 
     def __init__(self, profile: Profile, clearance_m: float) -> None:
+        self.clearance = clearance_m
         self._radius_m = profile.footprint_radius_m + clearance_m
 
     def margins(self, world: WorldState, motion: Motion) -> Array | None:
@@ -90,8 +96,8 @@ class ScanHazard:
 
 
 class BodyHazard:
-    """The link hulls against the point cloud and known loose objects. `clearance_m` must remain to
-    the points of the cloud."""
+    """The link hulls against each point of the point cloud and each known loose object.
+    `clearance_m` must remain to the points of the cloud."""
 
     term = "collision"
 
@@ -108,6 +114,7 @@ class BodyHazard:
         self._world: WorldState | None = None
         self._points, self._owners, self._kept = np.empty((0, 3)), [""], np.empty(0)
         self._judged: list[str] = []
+        self.clearance: Array | float = 0.0
 
     def margins(self, world: WorldState, motion: Motion) -> Array | None:
         if not world.links or (world.cloud is None and world.objects is None):
@@ -125,11 +132,19 @@ class BodyHazard:
         )
         near = near[apart[0] - self._kept[near] <= sweep_m + EXACT]
         if not near.size:
-            self._judged = ["nothing"]
+            self._judged, self.clearance = ["nothing"], 0.0
             return np.full((motion.headings.size, 1), math.inf)
-        self._judged = [self._owners[index] for index in near]
+        owners = [self._owners[index] for index in near]
+        firsts = [
+            column
+            for column, owner in enumerate(owners)
+            if owner == _CLOUD or not column or owner != owners[column - 1]
+        ]
+        self._judged = [owners[column] for column in firsts]
+        self.clearance = self._kept[near[firsts]]
         starts, ends = body.placed()
-        return capsule_distances(starts, ends, hulls.radii, self._points[near]) - self._kept[near]
+        apart = capsule_distances(starts, ends, hulls.radii, self._points[near])
+        return np.minimum.reduceat(apart - self._kept[near], firsts, axis=1)
 
     def cause(self, column: int) -> str:
         return f"a link would touch {self._judged[column]}"
@@ -167,8 +182,8 @@ class BodyHazard:
 
 
 class ZoneHazard:
-    """The link hulls against the zones, less `kept_m`, which must remain between them. `kinematics`
-    None: joint motion is not foreseen."""
+    """The link hulls against the zones: threshold and clearance must remain between them.
+    `kinematics` None: joint motion is not foreseen."""
 
     term = "zone_intrusion"
 
@@ -176,12 +191,14 @@ class ZoneHazard:
         self,
         profile: Profile,
         zones: tuple[Zone, ...],
-        kept_m: float,
+        threshold_m: float,
+        clearance_m: float,
         kinematics: KinematicModel | None,
     ) -> None:
         self._profile = profile
         self._shapes = tuple(ZoneShape(zone) for zone in zones)
-        self._kept_m = kept_m
+        self.clearance = clearance_m
+        self._kept_m = threshold_m + clearance_m
         self._kinematics = kinematics
         self._judged: list[str] = []
 
@@ -220,6 +237,7 @@ class PeopleHazard:
     stay where they are seen, but are reckoned to walk up, as the term does."""
 
     term = "separation"
+    clearance = 0.0
 
     def __init__(self, profile: Profile, term: Separation) -> None:
         self._radius_m = profile.footprint_radius_m

@@ -1,13 +1,18 @@
 """Looks ahead: would a command violate a term before the robot could stand again?
 
 motion.py predicts where the robot will be, hazards.py how near that is to what it must avoid. A
-motion is safe when all margins stay at 0 or above. A margin that is below already must only not get
-lower than it is when the command takes effect: out of a zone, away from a wall, turning on the spot
-beside it. That excuses nothing else: each point of the scan and each zone has a margin of its own,
-and each must be safe. Of an unsafe
-command the largest of PARTS that is safe is searched: a part of a motion goes less far on the same
-path. Of a plan of several commands the first one is searched with which, followed by braking, it is
-not safe any more.
+motion is safe when all margins stay at 0 or above, but for two cases in which one is below already.
+
+- That margin must only not get lower than it is when the command takes effect: out of a zone, away
+  from a wall, turning on the spot beside it. This excuses no other: each point of the scan, each
+  object and each zone has a margin of its own.
+- Who stands beside a wall drives along it past points that were farther away until then. A robot
+  that is within the clearance of something may go on as near as that to the rest, at a flat angle
+  and while half of the clearance remains (`_goes_along`). It could not leave most places otherwise.
+
+Of an unsafe command the largest of PARTS that is safe is searched: a part of a motion goes less far
+on the same path. Of a plan of several commands the first one is searched with which, followed by
+braking, it is not safe any more.
 """
 
 from __future__ import annotations
@@ -40,6 +45,13 @@ _DIP = 1e-3
 _END = 1e-4
 """How much lower a negative margin may end: a base that turns on the spot is measured to drift by
 some tenths of a millimetre a second, and must not be held for it."""
+_BESIDE_M = 0.01
+"""Who has less than this above a clearance counts as within it: a scan is no more exact."""
+_DRIFT = 0.05
+"""How much lower margins may end along the way, as a part of it: 1 cm on 20 cm, as much as points of
+a wall seem to stand out of it."""
+_STEEPEST = 0.5
+"""How much a margin below 0 may fall along the way, as a part of it: 30 degrees off the wall."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +89,10 @@ class LookAhead:
             )
         zones = specification.parameters.get("zone_intrusion")
         if isinstance(zones, ZoneIntrusionParameters):
-            kept_m = terms["zone_intrusion"].threshold + zones.clearance_m
-            self._hazards.append(ZoneHazard(profile, specification.zones, kept_m, kinematics))
+            threshold_m = terms["zone_intrusion"].threshold
+            self._hazards.append(
+                ZoneHazard(profile, specification.zones, threshold_m, zones.clearance_m, kinematics)
+            )
         separation = specification.make_terms().get("separation")
         if isinstance(separation, Separation):
             self._hazards.append(PeopleHazard(profile, separation))
@@ -104,7 +118,7 @@ class LookAhead:
             predicted = float(margins.min() < 0.0)
             costs[hazard.term] = max(predicted, costs.get(hazard.term, 0.0))
             if against is None and hazard.term in self._acting:
-                lowered = _lowered(margins - kept.get(hazard.term, 0.0), motion.acts_from)
+                lowered = _lowered(margins, motion, hazard.clearance, kept.get(hazard.term, 0.0))
                 if lowered is not None:
                     against, cause = hazard, hazard.cause(lowered)
         if against is None:
@@ -129,14 +143,14 @@ class LookAhead:
         motion = self._predict(world, plan, now_ns)
         for hazard in self._hazards:
             margins = hazard.margins(world, motion) if hazard.term in self._acting else None
-            if margins is None or _lowered(margins, motion.acts_from) is None:
+            if margins is None or _lowered(margins, motion, hazard.clearance) is None:
                 continue
             for index in range(1, len(plan)):
                 is_last = index == len(plan) - 1
                 until = (
                     None if is_last else np.searchsorted(motion.times_s, motion.starts_s[index + 1])
                 )
-                lowered = _lowered(margins[:until], motion.acts_from)
+                lowered = _lowered(margins[:until], motion, hazard.clearance)
                 if lowered is not None:
                     if found is None or index < found[0]:
                         found = index, hazard.term, hazard.cause(lowered)
@@ -158,7 +172,7 @@ class LookAhead:
         Base and velocity are known."""
         motion = self._predict(world, legs, now_ns)
         return all(
-            _lowered(margins - (kept or {}).get(hazard.term, 0.0), motion.acts_from) is None
+            _lowered(margins, motion, hazard.clearance, (kept or {}).get(hazard.term, 0.0)) is None
             for hazard, margins in self._margins(world, motion)
             if hazard.term in self._acting
         )
@@ -177,12 +191,36 @@ class LookAhead:
         return predict(world.base, world.velocity, legs, self._profile, age_s)
 
 
-def _lowered(margins: Array, acts_from: int) -> int | None:
-    """The column of these margins (K, N) against which a motion is least safe. None: it is safe. A
-    margin of NaN is never safe. `acts_from`: the sample at which the command takes effect; what the
-    robot does before that, no other command could change."""
-    now, least, last = margins[: acts_from + 1].min(axis=0), margins.min(axis=0), margins[-1]
-    excused = (now < 0.0) & (least >= now - _DIP) & (last >= now - _END)
+def _lowered(
+    margins: Array, motion: Motion, clearance: Array | float = 0.0, kept: float = 0.0
+) -> int | None:
+    """The column of these margins (K, N), of the motion's first K samples, against which it is least
+    safe. None: it is safe. A margin of NaN is never safe. `clearance` (N,) is in the margins and
+    `kept` is asked for on top. What the robot does before the command takes effect, no other command
+    could change."""
+    margins = margins - kept
+    now, least = margins[: motion.acts_from + 1].min(axis=0), margins.min(axis=0)
+    excused = (now < 0.0) & (least >= now - _DIP) & (margins[-1] >= now - _END)
     depths = np.where((least >= 0.0) | excused, 0.0, np.nan_to_num(least, nan=-np.inf))
+    if depths.min() < 0.0:
+        spare = np.broadcast_to(np.where(clearance, 0.5 * clearance + kept, 0.0), now.shape)
+        depths[_goes_along(margins, now, least, spare, motion)] = 0.0
     worst = int(depths.argmin())
     return worst if depths[worst] < 0.0 else None
+
+
+def _goes_along(
+    margins: Array, now: Array, least: Array, spare: Array, motion: Motion
+) -> NDArray[np.bool_]:
+    """To which of N things a robot that is within the clearance of one comes about as near as it is
+    to that one, at a flat angle, and no nearer than that `spare` (N,) is used up."""
+    is_spared = spare > 0.0
+    nearest = now[is_spared].min(initial=np.inf)
+    if not nearest < _BESIDE_M:
+        return np.zeros(now.shape, bool)
+    ways = motion.ways_m[: len(margins)]
+    allowed = min(nearest, 0.0) - _END - _DRIFT * ways[-1]
+    falls = margins[:-1] - margins[1:]
+    steep = falls > _STEEPEST * np.diff(ways)[:, None] + _END
+    is_steep = (steep & (margins[1:] < 0.0))[motion.acts_from :].any(axis=0)
+    return is_spared & (least >= np.maximum(allowed, -spare)) & ~is_steep

@@ -47,6 +47,11 @@ class Motion:
     acts_from: int
 
     @property
+    def ways_m(self) -> Array:
+        """How far the base has gone at each sample (K,), whichever way."""
+        return _summed(np.hypot(*np.diff(self.positions, axis=0).T))
+
+    @property
     def reach_m(self) -> float:
         """Farthest that the base gets from where it is."""
         offsets = self.positions - self.positions[0]
@@ -93,7 +98,14 @@ def predict(
     most = _MOST_SAMPLES * min(len(legs), 2)
     count = int(np.clip(np.ceil(end_s / _SAMPLE_S), 2, most)) + 1
     acts_s = min(age_s + REACTION_S, end_s)
-    times = np.union1d(np.linspace(0.0, end_s, count), acts_s)
+    # Velocities change their slope where they reach what is commanded. Without a sample there, a base
+    # that is measured to creep would seem to do so until the next one.
+    first = legs[0][0].velocity
+    ramps_s = np.abs(
+        np.array([first.x - velocity.x, first.y - velocity.y, first.yaw - velocity.yaw])
+    )
+    bends_s = np.minimum(acts_s + np.append(ramps_s / rate, 0.0), end_s)
+    times = np.union1d(np.linspace(0.0, end_s, count), bends_s)
     held = driven(np.minimum(times, hold_s))
     lost = rate * np.maximum(times - hold_s, 0.0)[:, None]
     speeds = np.sign(held) * np.maximum(np.abs(held) - lost, 0.0)

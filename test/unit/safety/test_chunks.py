@@ -186,5 +186,7 @@ def test_a_policy_that_acts_fast_is_truncated_as_early_as_one_that_acts_slowly(
     short = Command(BaseVelocity(x=0.4), duration_s=step_s)
     plan(gate, [short] * round(2.0 / step_s))
     world = make_world(T0, velocity=BaseVelocity(x=0.4), obstacles=wall(0.65))
-    assert begin(gate, world, short).decision is Decision.PASS
+    first = Proposal("policy", ns(T0), short, "one")
+    assert gate.propose(first, world, ns(T0), T0).decision is Decision.PASS
+    gate.supervise(world, ns(T0 + 0.01), T0 + 0.01)
     assert 0.8 - 0.1 - step_s <= gate.truncation.from_step * step_s <= 0.8
