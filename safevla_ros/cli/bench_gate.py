@@ -40,6 +40,7 @@ CASES = {
 }
 """What the gate has to look at, beside joints, odometry and pose."""
 CLOUD_POINTS, OBJECTS, RAYS = 24_000, 64, 360
+WAYS = ("gate", "relay")
 WARM_UP = 20
 READY_S = 20.0
 PERIOD_S = 0.01
@@ -49,22 +50,32 @@ PERIOD_S = 0.01
 def gate(
     rounds: Annotated[int, typer.Option(min=10, help="Candidates to time, per case.")] = 500,
     dds: Annotated[
-        int, typer.Option(min=0, help="Candidates to send over DDS, per case and way; 0: none.")
-    ] = 0,
+        int,
+        typer.Option(
+            min=0,
+            help="Candidates to send over DDS, per case and way; 0: none, as where there is no ROS.",
+        ),
+    ] = 500,
     seed: Annotated[int, typer.Option(min=0, help="Seed of what stands around.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Time a judgement of the gate, and the making of the world state that it judges by, in processor
     time, the cases taking turns. The baseline is what a bare relay does: it checks and copies. Then
-    time commands over DDS, through the real cost monitor and through a bare relay node in turns.
+    time commands over DDS, through the real cost monitor and through a bare relay node in turns
+    (about three minutes; needs ROS).
 
-    Example: safevla bench gate --dds 200 --json
+    Example: safevla bench gate --json
+    Example: safevla bench gate --dds 0 --json
     """
     if dds:
-        require_ros()
+        try:
+            require_ros()
+        except Failure as failure:
+            raise Failure(failure.code, f"{failure}; `--dds 0` measures without") from None
     report = measure(rounds, seed)
-    for name in CASES if dds else ():
-        report[name] |= over_dds(CASES[name], dds, seed)
+    report["dds"] = dds
+    if dds:
+        _add_dds(report, dds, seed)
     if as_json:
         print(json.dumps(report, indent=2))
         return
@@ -104,9 +115,25 @@ def measure(rounds: int, seed: int) -> dict[str, Any]:
     }
 
 
-def over_dds(signals: tuple[str, ...], count: int, seed: int) -> dict[str, Any]:
+def _add_dds(report: dict[str, Any], count: int, seed: int) -> None:
+    """Add the figures of the way over DDS to those of each case."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True)) as progress:
+        for name, signals in CASES.items():
+            task = progress.add_task(f"{name} over DDS", total=WARM_UP + count)
+            report[name] |= over_dds(
+                signals, count, seed, on_pair=lambda task=task: progress.advance(task)
+            )
+
+
+def over_dds(
+    signals: tuple[str, ...], count: int, seed: int, on_pair: Callable[[], None]
+) -> dict[str, Any]:
     """Milliseconds of the wall clock from a candidate to its command. `added` is the difference
-    between each command's way through the monitor and that of the next one through the relay."""
+    between a command's way through the monitor and that of the one beside it through the relay;
+    which of the two goes first changes from pair to pair."""
     from safevla_ros.nodes.graph import gate_latency as graph
     from safevla_ros.nodes.graph.supervisor import Interrupted, Supervisor
 
@@ -127,15 +154,16 @@ def over_dds(signals: tuple[str, ...], count: int, seed: int) -> dict[str, Any]:
                 supervisor.bring_up()
                 _wait_ready(course, supervisor.spin)
                 for index in range(WARM_UP + count):
-                    times = []
-                    for turn, way in enumerate(("gate", "relay")):
+                    times = {}
+                    for turn, way in enumerate(WAYS if index % 2 else WAYS[::-1]):
                         course.sense()
                         supervisor.spin(graph.PERIOD_S / 2)
                         speed_m_s = 0.1 + 1e-6 * (2 * index + turn)
-                        times.append(1e3 * course.send(way, speed_m_s, supervisor.spin))
+                        times[way] = 1e3 * course.send(way, speed_m_s, supervisor.spin)
                         supervisor.spin(graph.PERIOD_S / 2)
                     if index >= WARM_UP:
-                        pairs.append(times)
+                        pairs.append([times[way] for way in WAYS])
+                    on_pair()
         except Interrupted as error:
             raise Failure(ExitCode.INTERRUPTED, f"stopped by {error}") from error
     gate_ms, relay_ms = np.array(pairs).T
