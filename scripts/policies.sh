@@ -34,14 +34,19 @@ export_run() {
 }
 
 export OMP_NUM_THREADS=1 # one process a core
-learning="--environments 16 --workers 0 --learning-rate 3e-4 --target-kl 0.02 --warm-up 3"
+learning="--environments 16 --workers 0 --learning-rate 3e-4 --target-kl 0.02"
 
 imitation "$runs/base" --minutes 147
 export_run base
 
 online "$runs/unconstrained" --start "$runs/made/base" --algorithm ppo --seed 1 \
-    --steps 344064 $learning
+    --steps 344064 --warm-up 3 $learning
 export_run unconstrained
 
 # The budgets in config/budgets were frozen in this way:
 "$safevla" train budgets --directory "$runs/unconstrained" --episodes 300
+
+online "$runs/aligned" --start "$runs/made/unconstrained" --algorithm ppo-lagrangian --seed 2 \
+    --budgets config/budgets/tenth_of_unconstrained.yaml --steps 700000 --warm-up 6 \
+    --gamma 0.999 $learning
+export_run aligned
