@@ -7,8 +7,14 @@ it, so the clip goes on instead, without a gap.
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
+
+from safevla_ros.bags import BagError
+from safevla_ros.bags.metadata import change_provenance
 
 CLIPS = "clips"
 """Folder of the clips below that of the episodes."""
@@ -68,6 +74,48 @@ class ClipWindow:
     def ends_s(self) -> float:
         """From then on it is over."""
         return self.pauses_s + self._times.before_s
+
+
+class ClipOutcomes:
+    """Clips learn how their episode ended, also those that were closed before it did. For one
+    thread; metadata.yaml is changed in another, since a disk may be slow at it."""
+
+    def __init__(self, warn: Callable[[str], None] = lambda sentence: None) -> None:
+        """`warn` hears, in the other thread, what cannot be changed."""
+        self._warn = warn
+        self._closed: tuple[str, list[Path]] = ("", [])
+        self._telling: list[threading.Thread] = []
+
+    def closed(self, episode_id: str, clip: Path) -> None:
+        """A clip of this episode is closed. Those of the episode before are not waited for any
+        longer."""
+        if self._closed[0] != episode_id:
+            self._closed = (episode_id, [])
+        self._closed[1].append(clip)
+
+    def tell(self, episode_id: str, outcome: Mapping[str, str]) -> None:
+        """The episode ended like this: `outcome` is the provenance that says so."""
+        clips = self._closed[1] if self._closed[0] == episode_id else []
+        if clips:
+            self._closed = ("", [])
+            self._telling = [thread for thread in self._telling if thread.is_alive()]
+            thread = threading.Thread(
+                target=self._change, args=(clips, outcome), name="outcome of clips", daemon=True
+            )
+            self._telling.append(thread)
+            thread.start()
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait until what was told stands in the clips, at most so long for each telling."""
+        for thread in self._telling:
+            thread.join(timeout_s)
+
+    def _change(self, clips: Sequence[Path], outcome: Mapping[str, str]) -> None:
+        for clip in clips:
+            try:
+                change_provenance(clip, outcome)
+            except BagError as error:
+                self._warn(str(error))
 
 
 def clip_name(episode_id: str, event: Event) -> str:

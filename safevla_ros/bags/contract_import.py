@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from safevla_ros.bags import BagError
+from safevla_ros.bags import metadata as keys
 from safevla_ros.bags.contract import Contract, Number
 from safevla_ros.bags.dataset import BASE
 from safevla_ros.bags.episode_writer import EpisodeInfo, EpisodeWriter, WrittenStep
@@ -89,7 +90,8 @@ def import_bag(
     if not whole:
         why = ", ".join(f"{name} in {count}" for name, count in imported.left_out.items())
         raise BagError(f"{source}: no step is whole: missing {why} of {len(times)} steps")
-    info = EpisodeInfo(target.name, contract.instruction, robot=contract.robot, session=source.name)
+    asked = contract.instruction or bag.provenance.get(keys.INSTRUCTION, "")
+    info = EpisodeInfo(target.name, asked, robot=contract.robot, session=source.name)
     step_ns = round(1e9 / contract.rate_hz)
     with EpisodeWriter(target, info, specification, begin_ns=int(times[0])) as writer:
         for index in whole:

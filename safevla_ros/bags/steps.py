@@ -62,7 +62,8 @@ class StepRecord:
 
 @dataclass(frozen=True, slots=True)
 class EpisodeRecord:
-    """An episode and where it comes from. `outcome` is UNKNOWN where nobody said."""
+    """An episode and where it comes from. `outcome` is UNKNOWN where nobody said, and of a clip that
+    does not hold the episode's end."""
 
     bag: Path
     session: str
@@ -127,6 +128,7 @@ class _Reading:
     def __init__(self, bag: Bag) -> None:
         self._bag = bag
         self._episodes: dict[str, Any] = {}
+        self._ended: set[str] = set()
         self._steps: dict[str, dict[int, _Open]] = defaultdict(lambda: defaultdict(_Open))
         self._observations = Observations(bag)
         self._charged: list[str] = []
@@ -170,6 +172,8 @@ class _Reading:
     def _episode(self, message: Any, topic: str) -> None:
         if message.id:
             self._episodes[message.id] = message
+            if message.state == self._bag.constants(topic).get("ENDED"):
+                self._ended.add(message.id)
 
     def _chunk(self, message: Any, topic: str) -> None:
         steps = self._steps[message.episode_id]
@@ -241,6 +245,8 @@ class _Reading:
         episode = self._episodes.get(episode_id)
         said = self._bag.provenance
         outcome = said.get(keys.OUTCOME, "") if said.get(keys.EPISODE_ID) == episode_id else ""
+        if said.get(keys.KIND) == "clip" and episode_id not in self._ended:
+            outcome = ""  # how it ended is no merit of steps from its middle
         result.episodes.append(
             EpisodeRecord(
                 bag=self._bag.path,

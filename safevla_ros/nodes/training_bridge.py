@@ -35,7 +35,7 @@ from rclpy.task import Future
 from safevla_ros.action import RecordEpisode
 from safevla_ros.bags import BagError, RawMessage
 from safevla_ros.bags import metadata as keys
-from safevla_ros.bags.clips import CLIPS, ClipTimes, ClipWindow, Event, clip_name
+from safevla_ros.bags.clips import CLIPS, ClipOutcomes, ClipTimes, ClipWindow, Event, clip_name
 from safevla_ros.bags.mcap_file import Topic
 from safevla_ros.bags.recorder import Recorder, free_name
 from safevla_ros.bags.retention import Retention, make_room
@@ -115,6 +115,7 @@ class TrainingBridge(GraphNode):
         self._tidying: threading.Thread | None = None
         self._facts: dict[str, str] = {keys.SESSION: uuid.uuid4().hex}
         self._scales: dict[str, float] = {}
+        self._clip_outcomes = ClipOutcomes(self.get_logger().warning)
         self._episode: Episode | None = None
         self._owner_seen_s = time.monotonic()
 
@@ -163,6 +164,7 @@ class TrainingBridge(GraphNode):
         for recording in self._recordings:
             recording.writer.wait(max(0.0, deadline_s - time.monotonic()))
         self._finish_closed()
+        self._clip_outcomes.wait(max(0.0, deadline_s - time.monotonic()))
 
     def last_action(self) -> None:
         """However the process ends in order, its bags are whole."""
@@ -248,23 +250,24 @@ class TrainingBridge(GraphNode):
         """Begin an episode's bag, or learn how it ended."""
         if not episode.id:  # the inference node is back: what it left open is over
             for orphan in self._recordings:
-                if orphan.episode_id:
+                if orphan.whole_episode:
                     self._end(orphan)
             return
-        running = next((r for r in self._recordings if r.episode_id == episode.id), None)
-        if running is None:
-            if episode.state != Episode.ENDED and self.get_parameter("record_episodes").value:
-                self._begin_episode(episode)
-        elif episode.state == Episode.ENDED and running.end_s is None:
-            running.outcome = {
-                keys.OUTCOME: _outcome_name(episode.outcome),
-                keys.OUTCOME_REASON: episode.outcome_reason,
-            }
-            running.end_s = time.monotonic() + TRAILING_S
+        own = [r for r in self._recordings if r.episode_id == episode.id]
+        running = next((r for r in own if r.whole_episode), None)
+        outcome = _outcome_of(episode)
+        if outcome:
+            for recording in own:
+                recording.outcome = recording.outcome or outcome
+            self._clip_outcomes.tell(episode.id, outcome)
+            if running is not None and running.end_s is None:
+                running.end_s = time.monotonic() + TRAILING_S
+        elif running is None and self.get_parameter("record_episodes").value:
+            self._begin_episode(episode)
 
     def _begin_episode(self, episode: Episode) -> None:
         for earlier in self._recordings:
-            if earlier.episode_id:
+            if earlier.whole_episode:
                 self._end(earlier)
         self._problem = ""
         provenance = self._provenance("episode") | _about(episode)
@@ -316,9 +319,10 @@ class TrainingBridge(GraphNode):
         return None
 
     def _begin_clip(self, event: Event, episode_id: str, now_s: float) -> None:
-        provenance = self._provenance("clip")
+        provenance, outcome = self._provenance("clip"), {}
         if self._episode is not None and self._episode.id == episode_id:
             provenance |= _about(self._episode)
+            outcome = _outcome_of(self._episode)
         name = free_name(self._directory / CLIPS, clip_name(episode_id, event))
         try:
             writer = self._recorder.begin(f"{CLIPS}/{name}", provenance, self._clip_times.before_s)
@@ -326,10 +330,9 @@ class TrainingBridge(GraphNode):
             self._problem = str(error)
             self.get_logger().error(f"no clip of {event.detail!r}: {error}")
             return
-        window = ClipWindow(self._clip_times, now_s)
-        self._recordings.append(
-            Recording(name, writer, self._tap.lost.copy(), window=window, events=[event])
-        )
+        recording = Recording(name, writer, self._tap.lost.copy(), episode_id, events=[event])
+        recording.window, recording.outcome = ClipWindow(self._clip_times, now_s), outcome
+        self._recordings.append(recording)
 
     # Demonstrations.
 
@@ -345,7 +348,8 @@ class TrainingBridge(GraphNode):
                     f"name: expected a new folder in {self._directory}, of letters, digits and "
                     f"._-, got {name!r}"
                 )
-            writer = self._recorder.begin(name, self._provenance("demonstration"))
+            said = {keys.INSTRUCTION: goal.request.instruction}
+            writer = self._recorder.begin(name, self._provenance("demonstration") | said)
         except BagError as error:
             result.message = str(error)
             self.get_logger().error(f"record_episode: {error}")
@@ -417,6 +421,10 @@ class TrainingBridge(GraphNode):
             )
             if recording.done is not None:
                 recording.done.set_result(None)
+            if recording.window is not None and recording.episode_id:
+                self._clip_outcomes.closed(recording.episode_id, recording.writer.folder)
+                if recording.outcome:  # which may have come too late for the writer
+                    self._clip_outcomes.tell(recording.episode_id, recording.outcome)
             self._make_room()
 
     def _make_room(self) -> None:
@@ -484,7 +492,7 @@ class TrainingBridge(GraphNode):
         if self.count_publishers(topics.EPISODE):
             self._owner_seen_s = now_s
         for recording in self._recordings:
-            left = recording.episode_id and now_s - self._owner_seen_s > ORPHANED_S
+            left = recording.whole_episode and now_s - self._owner_seen_s > ORPHANED_S
             if left and recording.end_s is None:
                 recording.end_s = now_s
                 recording.outcome = {
@@ -493,9 +501,13 @@ class TrainingBridge(GraphNode):
                 }
 
 
-def _outcome_name(value: int) -> str:
+def _outcome_of(episode: Episode) -> dict[str, str]:
+    """Provenance of how an episode ended; empty while it goes on."""
+    if episode.state != Episode.ENDED:
+        return {}
     names = ("UNKNOWN", "SUCCESS", "FAILURE", "ABORTED")
-    return next((name for name in names if getattr(Episode, name) == value), "UNKNOWN")
+    name = next((n for n in names if getattr(Episode, n) == episode.outcome), "UNKNOWN")
+    return {keys.OUTCOME: name, keys.OUTCOME_REASON: episode.outcome_reason}
 
 
 def _about(episode: Episode) -> dict[str, str]:

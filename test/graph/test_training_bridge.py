@@ -6,6 +6,7 @@ import array
 import json
 import math
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -41,6 +42,8 @@ from safevla_ros.msg import (
 )
 from safevla_ros.nodes import topics
 from safevla_ros.paths import share_directory
+
+POLICY_SHA256 = "ab" * 32
 
 
 class Others:
@@ -81,8 +84,9 @@ class Others:
         return folder
 
     def tell(self, name: str, state: int, **fields: Any) -> None:
+        said = {"instruction": "find the mug", "task": "find", "policy_id": "mine"}
         self.episode.publish(
-            Episode(id=name, state=state, instruction="find the mug", policy_id="random", **fields)
+            Episode(id=name, state=state, policy_sha256=POLICY_SHA256, **said, **fields)
         )
 
 
@@ -144,8 +148,11 @@ def test_an_episode_becomes_a_bag_with_what_was_before_and_how_it_ended(others: 
         keys.ROBOT: "sim",
         keys.SOFTWARE_VERSION: __version__,
         keys.EPISODE_ID: "e/1",
+        keys.KIND: "episode",
         keys.INSTRUCTION: "find the mug",
-        keys.POLICY_ID: "random",
+        keys.TASK: "find",
+        keys.POLICY_ID: "mine",
+        keys.POLICY_SHA256: POLICY_SHA256,
         keys.SPECIFICATION: "household",
         keys.SPECIFICATION_HASH: "abc",
         keys.SCENARIO: "default",
@@ -157,6 +164,10 @@ def test_an_episode_becomes_a_bag_with_what_was_before_and_how_it_ended(others: 
     assert expected.items() <= bag.provenance.items()
     assert json.loads(bag.provenance[keys.COSTS]) == {"drop": 2.0}
     assert json.loads(bag.provenance[keys.TOPICS])["signals.odometry"] == "/odom"
+    assert bag.provenance[keys.SESSION]
+    # The file says it too, to who has lost metadata.yaml.
+    alone = shutil.copy(next(folder.glob("*.mcap")), others.directory.parent)
+    assert Bag(Path(alone)).provenance == bag.provenance
     # It compares the hash of every type, as ROS computed it, with the definition in the bag.
     with AnyReader([folder]) as reader:
         assert reader.message_count == sum(1 for _ in bag.messages())
@@ -227,6 +238,50 @@ def test_a_violation_becomes_a_clip_with_what_led_to_it(others: Others) -> None:
     ]
 
 
+def test_a_clip_says_whose_it_is_and_how_its_episode_ended(others: Others) -> None:
+    """Also one that was closed before anybody knew."""
+    graph = others.graph
+    specification = graph.node.create_publisher(
+        CostSpecification, topics.COST_SPECIFICATION, topics.latched()
+    )
+    specification.publish(CostSpecification(name="household", hash="abc"))
+    events = graph.node.create_publisher(SafetyEvent, topics.SAFETY_EVENT, topics.reliable())
+    others.bring_up(clip_before_s=0.1, clip_after_s=0.1, record_episodes=False)
+    graph.wait_matched(events)
+    others.tell("e", Episode.RUNNING)
+
+    def violation(step: int) -> Path:
+        events.publish(SafetyEvent(kind=SafetyEvent.VIOLATION, episode_id="e", step=step))
+        folder = others.directory / "clips" / f"e-step{step:04d}-violation"
+        graph.wait_for(lambda: any(folder.glob("*.mcap")), f"the clip {folder}")
+        return folder
+
+    early = violation(4)
+    graph.wait_for((early / "metadata.yaml").is_file, "the clip's end")
+    assert Bag(early).provenance[keys.OUTCOME] == "UNKNOWN"
+    late = violation(5)
+    others.tell("e", Episode.ENDED, outcome=Episode.FAILURE, outcome_reason="it fell")
+    expected = {
+        keys.KIND: "clip",
+        keys.ROBOT: "sim",
+        keys.SOFTWARE_VERSION: __version__,
+        keys.EPISODE_ID: "e",
+        keys.INSTRUCTION: "find the mug",
+        keys.POLICY_ID: "mine",
+        keys.POLICY_SHA256: POLICY_SHA256,
+        keys.SPECIFICATION: "household",
+        keys.SPECIFICATION_HASH: "abc",
+        keys.OUTCOME: "FAILURE",
+        keys.OUTCOME_REASON: "it fell",
+    }
+    for folder in (early, late):
+
+        def says_all(folder: Path = folder) -> bool:
+            return expected.items() <= Bag(folder).provenance.items()
+
+        graph.wait_for(says_all, f"all that is known, in {folder}")
+
+
 def test_old_bags_make_room_for_new_ones_and_clips_stay(others: Others) -> None:
     for name in ("old", "clips/old"):
         folder = others.directory / name
@@ -269,6 +324,7 @@ def test_a_killed_recorder_leaves_a_bag_that_ends_less_than_a_second_before(
     assert killed_ns - stamps[-1] < 1_000_000_000
     assert odometry_in(folder) == list(range(1, len(stamps) + 1))
     assert bag.provenance[keys.EPISODE_ID] == "killed"
+    assert bag.provenance[keys.POLICY_SHA256] == POLICY_SHA256
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -407,8 +463,8 @@ class Demonstrations:
         self.client = ActionClient(graph.node, RecordEpisode, topics.RECORD_EPISODE)
         graph.wait_for(self.client.server_is_ready, "the action server")
 
-    def begin(self, name: str, duration_s: float = 0.0) -> Any:
-        goal = RecordEpisode.Goal(name=name, duration_s=duration_s)
+    def begin(self, name: str, duration_s: float = 0.0, instruction: str = "") -> Any:
+        goal = RecordEpisode.Goal(name=name, duration_s=duration_s, instruction=instruction)
         return self.answer(self.client.send_goal_async(goal), "the goal's acceptance")
 
     def end(self, handle: Any) -> Any:
@@ -424,10 +480,13 @@ def test_a_demonstration_is_recorded_for_its_time_or_until_it_is_cancelled(other
     demonstrations = Demonstrations(others.graph)
     others.tell("not wanted", Episode.RUNNING)
 
-    timed = demonstrations.end(demonstrations.begin("timed", duration_s=0.5))
+    timed = demonstrations.end(demonstrations.begin("timed", 0.5, "set the table"))
     assert timed.status == GoalStatus.STATUS_SUCCEEDED
     assert timed.result.uri == str(others.directory / "timed")
     assert timed.result.complete
+    said = Bag(others.directory / "timed").provenance
+    assert (said[keys.KIND], said[keys.ROBOT]) == ("demonstration", "sim")
+    assert (said[keys.INSTRUCTION], said[keys.OUTCOME]) == ("set the table", "UNKNOWN")
 
     handle = demonstrations.begin("cancelled")
     folder = others.directory / "cancelled"

@@ -28,10 +28,10 @@ from safevla_ros.nodes.lifecycle import ConfigurationError
 
 @dataclass(slots=True)
 class Recording:
-    """A bag in the making. `end_s`: when to end it, on the steady clock. `episode_id`: the bag is
-    that episode's; empty for others. `worst`: the deepest violation, `deepest` in units of the
-    term's scale. `window` and `events` are a clip's, `goal` and `done` a
-    demonstration's."""
+    """A bag in the making. `end_s`: when to end it, on the steady clock. `episode_id`: the bag, or
+    the clip, is that episode's; empty for others. `outcome` empty: not known yet. `worst`: the
+    deepest violation, `deepest` in units of the term's scale. `window` and `events` are a clip's,
+    `goal` and `done` a demonstration's."""
 
     name: str
     writer: BagWriter
@@ -47,6 +47,11 @@ class Recording:
     goal: ServerGoalHandle | None = None
     done: Future | None = None
 
+    @property
+    def whole_episode(self) -> bool:
+        """Whether it is the bag of an episode, and neither a clip nor a demonstration."""
+        return bool(self.episode_id) and self.window is None
+
     def charge(self, step: int, terms: Iterable[Any], scales: Mapping[str, float]) -> None:
         """Note the costs of a closed step; `terms` are the TermCost messages of its CostVector."""
         for term in terms:
@@ -58,7 +63,8 @@ class Recording:
     def conclusion(self) -> dict[str, str]:
         """Provenance that is known at the end only."""
         worst = {} if self.worst is None else asdict(self.worst)
-        said = self.outcome | {keys.COSTS: json.dumps(self.costs), keys.WORST: json.dumps(worst)}
+        said = {keys.OUTCOME: "UNKNOWN", keys.OUTCOME_REASON: ""} | self.outcome
+        said |= {keys.COSTS: json.dumps(self.costs), keys.WORST: json.dumps(worst)}
         if self.events:
             said[keys.EVENTS] = json.dumps([event.as_json() for event in self.events])
         return said

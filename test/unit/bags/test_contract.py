@@ -110,6 +110,16 @@ def test_their_topics_become_an_episode(make_bag: MakeBag, tmp_path: Path) -> No
     assert all(s["imitate"] for s in data)
 
 
+def test_where_the_contract_asks_for_nothing_the_bag_says_what_was_asked(
+    make_bag: MakeBag, tmp_path: Path
+) -> None:
+    bag = make_bag("theirs", instruction="set the table")
+    add_theirs(bag)
+    contract = Contract.model_validate(GIVEN | {"instruction": ""})
+    import_bag(bag.finish(), tmp_path / "ours", contract)
+    assert EpisodeDataset.open(tmp_path / "ours").instruction(0) == "set the table"
+
+
 def test_a_step_without_a_picture_is_left_out(make_bag: MakeBag, tmp_path: Path) -> None:
     bag = make_bag("theirs")
     add_theirs(bag, camera_until=11.2)

@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 
 from safevla_ros.bags import BagError
+from safevla_ros.bags.cutting import cut
 from safevla_ros.bags.dataset import EpisodeDataset, episode_returns
+from safevla_ros.bags.reader import Bag
 from safevla_ros.robot.action_codec import TOKENS
 from safevla_ros.robot.messages import set_stamp
 
@@ -144,6 +146,22 @@ def test_an_episode_without_a_verdict_has_no_reward(make_bag: MakeBag) -> None:
     add_episode(bag)
     data = EpisodeDataset.open(bag.finish())
     assert all(math.isnan(sample["reward"]) for sample in data)
+
+
+def test_a_piece_is_rewarded_only_where_it_holds_the_end(
+    make_bag: MakeBag, tmp_path: Path
+) -> None:
+    bag = make_bag("e-1", episode_id="e-1", kind="episode")
+    add_episode(bag)
+    whole = bag.finish(outcome="SUCCESS")
+    begin_ns = next(Bag(whole).messages()).log_time_ns
+    cut(whole, tmp_path / "begin", begin_ns, begin_ns + round(2.5 * STEP_S * 1e9))
+    cut(whole, tmp_path / "end", begin_ns + round(2.5 * STEP_S * 1e9), begin_ns + 10**10)
+    begin, end = (EpisodeDataset.open(tmp_path / name) for name in ("begin", "end"))
+    assert len(begin) == 2
+    assert all(math.isnan(sample["reward"]) for sample in begin)
+    assert end.episodes[0].outcome == "SUCCESS"
+    assert end[len(end) - 1]["reward"] == 10.0
 
 
 def test_a_bad_bag_is_passed_over_and_a_clip_is_no_second_copy(
