@@ -60,10 +60,13 @@ class Entry:
 
 
 def bags_below(folder: Path) -> list[Path]:
-    """Every bag in `folder` at any depth, by name. Raises BagError when there is none."""
+    """Every bag in `folder` at any depth, by name; hidden folders hold unfinished work. Raises
+    BagError when there is none."""
     if folder.is_file():
         return [folder]
-    found = sorted({file.parent for file in folder.rglob("*.mcap") if ".repair" not in file.parts})
+    files = [file.relative_to(folder) for file in folder.rglob("*.mcap")]
+    hidden = {file for file in files if any(part.startswith(".") for part in file.parts)}
+    found = sorted({folder / file.parent for file in files if file not in hidden})
     if not found:
         raise BagError(f"{folder}: expected a bag, or a folder with bags in it, and found none")
     return found

@@ -25,12 +25,13 @@ ARRAYS = {"cost": "cost_names", "predicted_cost": "cost_names", "margin": "cost_
     "remaining": "cost_names",
     "observation.state": "state_names",
     "action": "action_names",
-    "action.proposed": "action_names",
+    "proposed_action": "action_names",
 }
-"""Columns of numbers, and the field of the dataset that names their entries."""
+"""Columns of numbers, and the field of the dataset that names their entries. To LeRobot every column
+whose name begins with `action` is what a policy is trained to put out, so only one does."""
 SCALARS = {
-    "action.token": "int64",
-    "action.log_probability": "float32",
+    "token": "int64",
+    "log_probability": "float32",
     "decision": "int64",
     "imitate": "bool",
     "next.reward": "float32",
@@ -43,7 +44,14 @@ INDICES = {
     "index": "int64",
     "task_index": "int64",
 }
-SAMPLE_KEYS = {"action": "action.applied", "next.reward": "reward", "next.done": "done"}
+SAMPLE_KEYS = {
+    "action": "action.applied",
+    "proposed_action": "action.proposed",
+    "token": "action.token",
+    "log_probability": "action.log_probability",
+    "next.reward": "reward",
+    "next.done": "done",
+}
 """Columns that a sample has under another name."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from safevla_ros.safety.accounting import Status, TermCost
 
 SECOND_NS = 1_000_000_000
 KEPT = (keys.POLICY_ID, keys.POLICY_SHA256, keys.ROBOT, keys.SCENARIO, keys.SEED)
+CARRIED = (keys.SPECIFICATION, keys.SPECIFICATION_HASH, keys.LABELS)
+"""Provenance that an episode of this data set has in no other place."""
 
 
 def import_lerobot(
@@ -34,8 +37,9 @@ def import_lerobot(
     """Write each episode of the dataset in `folder` as a bag below `target`; the new bags.
 
     Columns of actions that are not base velocities are taken as joint targets by their names. An
-    episode that is there already is left as it is, so an interrupted import can be resumed. Raises
-    BagError where this is no such dataset, or something in it cannot be read.
+    episode that is there already is left as it is, and one appears when it is whole, so an
+    interrupted import can be resumed. Raises BagError where this is no such dataset, or something in
+    it cannot be read.
     """
     info = layout.read_json(folder / layout.INFO)
     if not str(info.get("codebase_version", "")).startswith("v3"):
@@ -59,8 +63,11 @@ def import_lerobot(
             pictures.skip(episode, len(steps))
             continue
         instruction = tasks.get(steps[0].get("task_index"), "") if steps else ""
-        bag = _Episode(info, target / name, name, instruction, said)
-        bag.write(steps, pictures.of(episode, len(steps)))
+        target.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".importing-", dir=target) as part:
+            bag = _Episode(info, Path(part) / name, name, instruction, said)
+            bag.write(steps, pictures.of(episode, len(steps)))
+            (Path(part) / name).rename(target / name)
         written.append(target / name)
     return written
 
@@ -100,6 +107,8 @@ class _Episode:
         self._folder = folder
         self._outcome = said.get("outcome", "UNKNOWN")
         provenance = said.get("provenance", {})
+        self._reason = provenance.get(keys.OUTCOME_REASON, "")
+        self._carried = {key: provenance[key] for key in CARRIED if key in provenance}
         self._info = EpisodeInfo(
             id=name,
             instruction=instruction,
@@ -112,10 +121,10 @@ class _Episode:
     def write(
         self, rows: list[dict[str, Any]], pictures: Iterator[Mapping[str, NDArray[np.uint8]]]
     ) -> None:
-        with EpisodeWriter(self._folder, self._info) as writer:
+        with EpisodeWriter(self._folder, self._info, provenance=self._carried) as writer:
             for index, (row, images) in enumerate(zip(rows, pictures, strict=True)):
                 writer.add(self._step(index, row, images))
-            writer.finish(self._outcome, end_ns=(len(rows) + 1) * self._step_ns)
+            writer.finish(self._outcome, self._reason, end_ns=(len(rows) + 1) * self._step_ns)
 
     def _step(
         self, index: int, row: Mapping[str, Any], images: Mapping[str, NDArray[np.uint8]]
@@ -123,9 +132,9 @@ class _Episode:
         state = self._named(row, "observation.state")
         joints = {n: Joint(v) for n, v in state.items() if n not in (*BASE, HAND)}
         applied = self._named(row, "action")
-        proposed = self._named(row, "action.proposed") or applied
-        token = row.get("action.token", -1)
-        likely = row.get("action.log_probability")
+        proposed = self._named(row, "proposed_action") or applied
+        token = row.get("token", -1)
+        likely = row.get("log_probability")
         log_probability = None if likely is None or not np.isfinite(likely) else float(likely)
         by_person = row.get("imitate", False) and row.get("decision", 0)
         return WrittenStep(

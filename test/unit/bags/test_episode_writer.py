@@ -11,7 +11,8 @@ from mcap.reader import make_reader
 from rosbags.highlevel import AnyReader
 
 from safevla_ros.bags import BagError
-from safevla_ros.bags.catalogue import Worst, entry
+from safevla_ros.bags import metadata as keys
+from safevla_ros.bags.catalogue import Worst, bags_below, entry
 from safevla_ros.bags.checking import check
 from safevla_ros.bags.dataset import EpisodeDataset
 from safevla_ros.bags.episode_writer import EpisodeInfo, EpisodeWriter, WrittenStep
@@ -119,6 +120,8 @@ def test_the_files_are_those_of_the_format(exported: tuple[EpisodeDataset, Path]
     assert info["codebase_version"] == "v3.0"
     assert (info["total_episodes"], info["total_frames"], info["fps"]) == (2, 7, 2)
     assert info["features"]["cost"]["names"] == ["drop", "zone_intrusion"]
+    # Every other one would be taken as what a policy is to put out.
+    assert [name for name in info["features"] if name.startswith("action")] == ["action"]
     table = pq.read_table(folder / info["data_path"].format(chunk_index=0, file_index=0))
     assert set(table.column_names) == set(info["features"])
     assert table["index"].to_pylist() == list(range(7))
@@ -148,13 +151,19 @@ def test_lerobot_itself_reads_them(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     module = pytest.importorskip("lerobot.datasets.lerobot_dataset", exc_type=ImportError)
     data, folder = exported
+    deltas = {"action": [0.0, 0.5], "cost": [0.0, 0.5]}
+    later = module.LeRobotDataset("local/safevla", root=folder, delta_timestamps=deltas)[0]
+    np.testing.assert_allclose(later["cost"], [data[0]["cost"], data[1]["cost"]])
     read = module.LeRobotDataset("local/safevla", root=folder)
     assert (len(read), read.num_episodes, read.fps) == (7, 2, 2)
     for index in (0, 1, 6):
         sample, item = data[index], read[index]
         assert item["task"] == "find the mug"
         np.testing.assert_allclose(item["cost"], sample["cost"])
+        np.testing.assert_allclose(item["predicted_cost"], sample["predicted_cost"])
+        np.testing.assert_allclose(item["margin"], sample["margin"])
         np.testing.assert_allclose(item["action"], sample["action.applied"], atol=1e-6)
+        np.testing.assert_allclose(item["proposed_action"], sample["action.proposed"], atol=1e-6)
         picture = item["observation.images.navigation"].permute(1, 2, 0) * 255
         np.testing.assert_allclose(picture, sample["observation.images.navigation"], atol=0.5)
 
@@ -174,10 +183,35 @@ def test_the_way_to_lerobot_and_back_loses_nothing(
     ]
     for name in ("action_names", "cost_names", "state_names"):
         assert getattr(again, name) == getattr(data, name)
+    for key in (keys.SPECIFICATION, keys.SPECIFICATION_HASH, keys.SEED, keys.OUTCOME_REASON):
+        assert again.episodes[0].provenance[key] == data.episodes[0].provenance[key] != ""
     for one, other in zip(data, again, strict=True):
         for name, value in one.items():
             if name != "stamp_ns":
                 np.testing.assert_allclose(value, other[name], atol=1e-6, err_msg=name)
+
+
+def test_an_import_that_fails_midway_leaves_no_half_episode_and_is_taken_up(
+    exported: tuple[EpisodeDataset, Path], tmp_path: Path
+) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from safevla_ros.bags.lerobot_import import import_lerobot
+
+    _, folder = exported
+    path = folder / "data/chunk-000/file-000.parquet"
+    whole = path.read_bytes()
+    table = pq.read_table(path)
+    rows = table.to_pylist()
+    rows[-1]["observation.images.navigation"]["bytes"] = b""
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+    with pytest.raises(BagError, match="expected a picture within the parquet file"):
+        import_lerobot(folder, tmp_path / "again")
+    assert [bag.name for bag in bags_below(tmp_path / "again")] == ["e-0"]
+    path.write_bytes(whole)
+    assert [bag.name for bag in import_lerobot(folder, tmp_path / "again")] == ["e-1"]
+    assert len(EpisodeDataset.open(tmp_path / "again")) == 7
 
 
 def test_what_is_no_dataset_of_this_format_is_refused(tmp_path: Path) -> None:
