@@ -80,7 +80,7 @@ class ClipOutcomes:
     """Clips learn how their episode ended, also those that were closed before it did. For one
     thread; metadata.yaml is changed in another, since a disk may be slow at it."""
 
-    def __init__(self, warn: Callable[[str], None] = lambda sentence: None) -> None:
+    def __init__(self, warn: Callable[[str], object]) -> None:
         """`warn` hears, in the other thread, what cannot be changed."""
         self._warn = warn
         self._closed: tuple[str, list[Path]] = ("", [])
@@ -100,7 +100,7 @@ class ClipOutcomes:
             self._closed = ("", [])
             self._telling = [thread for thread in self._telling if thread.is_alive()]
             thread = threading.Thread(
-                target=self._change, args=(clips, outcome), name="outcome of clips", daemon=True
+                target=self._change_all, args=(clips, outcome), name="outcome of clips", daemon=True
             )
             self._telling.append(thread)
             thread.start()
@@ -110,12 +110,15 @@ class ClipOutcomes:
         for thread in self._telling:
             thread.join(timeout_s)
 
-    def _change(self, clips: Sequence[Path], outcome: Mapping[str, str]) -> None:
+    def _change_all(self, clips: Sequence[Path], outcome: Mapping[str, str]) -> None:
         for clip in clips:
-            try:
-                change_provenance(clip, outcome)
-            except BagError as error:
-                self._warn(str(error))
+            self._change(clip, outcome)
+
+    def _change(self, clip: Path, outcome: Mapping[str, str]) -> None:
+        try:
+            change_provenance(clip, outcome)
+        except BagError as error:
+            self._warn(str(error))
 
 
 def clip_name(episode_id: str, event: Event) -> str:

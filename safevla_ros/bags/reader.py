@@ -10,6 +10,8 @@ message; arrays of numbers are numpy arrays.
 from __future__ import annotations
 
 import struct
+import threading
+import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -33,6 +35,8 @@ from safevla_ros.bags.metadata import PROVENANCE_RECORD, read_provenance
 MAGIC = b"\x89MCAP0\r\n"
 _RECORD = struct.Struct("<BQ")  # opcode, length
 _MESSAGE = struct.Struct("<HIQQ")  # channel, sequence, log time, publish time
+_CHUNK = struct.Struct("<QQQII")  # first and last time, size, checksum, length of the next text
+_SIZE = struct.Struct("<Q")
 _DAMAGE = (ValueError, struct.error, McapError, zstandard.ZstdError, RuntimeError, MemoryError)
 
 
@@ -58,10 +62,11 @@ class Location:
 
 @dataclass(frozen=True, slots=True)
 class _Content:
-    """A checked piece of a file: one record's opcode and bytes, and where it stands."""
+    """A checked piece of a file: one record's opcode and bytes, and where it stands. The bytes hold
+    until the next piece is asked for."""
 
     opcode: int
-    data: bytes
+    data: memoryview
     offset: int
 
 
@@ -139,8 +144,9 @@ class Bag:
     def decode(self, raw: RawMessage) -> Any:
         """The message as an object with the fields of its type. Raises BagError."""
         topic = self.topics[raw.topic]
+        data = memoryview(raw.data)  # of bytes rosbags would make a copy
         try:
-            return _types(topic.type, topic.definition).deserialize_cdr(raw.data, topic.type)
+            return _types(topic.type, topic.definition).deserialize_cdr(data, topic.type)
         except Exception as error:  # rosbags raises many kinds on damaged bytes
             raise BagError(
                 f"{self.path}: topic {raw.topic}: cannot be decoded as {topic.type}: {error}"
@@ -217,7 +223,7 @@ class _FileReader:
             if content.opcode == Opcode.CHUNK:
                 inner = _chunk_contents(content)
             else:
-                inner = [(content.opcode, memoryview(content.data))]
+                inner = [(content.opcode, content.data)]
             found = [
                 (Location(self._path, content.offset, number), self._message(opcode, data, wanted))
                 for number, (opcode, data) in enumerate(inner)
@@ -302,7 +308,7 @@ def _content_at(path: Path, offset: int) -> _Content | None:
             return None
         opcode, length = _RECORD.unpack(head)
         data = stream.read(length)
-    return _Content(opcode, data, offset) if len(data) == length else None
+    return _Content(opcode, memoryview(data), offset) if len(data) == length else None
 
 
 def _whole_records(
@@ -313,6 +319,7 @@ def _whole_records(
     wanted: Collection[int],
 ) -> Iterator[_Content]:
     offset = len(MAGIC)
+    buffer = memoryview(bytearray())  # new memory for each record would take longer than reading it
     while offset + _RECORD.size <= size:
         opcode, length = _RECORD.unpack(stream.read(_RECORD.size))
         if opcode in (Opcode.DATA_END, Opcode.FOOTER):
@@ -320,7 +327,11 @@ def _whole_records(
         if offset + _RECORD.size + length > size:
             break
         if opcode in wanted:
-            yield _Content(opcode, stream.read(length), offset)
+            if length > len(buffer):
+                buffer = memoryview(bytearray(length))
+            if stream.readinto(buffer[:length]) < length:
+                break
+            yield _Content(opcode, buffer[:length], offset)
         offset += _RECORD.size + length
         stream.seek(offset)
     report(f"{path}: cut off at byte {offset} of {size}; what comes before is read")
@@ -328,11 +339,9 @@ def _whole_records(
 
 def _chunk_contents(content: _Content) -> list[tuple[int, memoryview]]:
     """Records within a chunk whose checksum is right. Raises one of _DAMAGE."""
-    chunk = records.Chunk.read(_stream(content.data))
-    stream, length = get_chunk_data_stream(chunk, validate_crc=True)
-    view = memoryview(stream.read(length))
+    view = memoryview(_unpacked(content.data))
     found = []
-    offset = 0
+    offset, length = 0, len(view)
     while offset < length:
         opcode, size = _RECORD.unpack_from(view, offset)
         offset += _RECORD.size
@@ -341,6 +350,32 @@ def _chunk_contents(content: _Content) -> list[tuple[int, memoryview]]:
         found.append((opcode, view[offset : offset + size]))
         offset += size
     return found
+
+
+def _unpacked(chunk: memoryview) -> bytes:
+    """What a chunk holds, its checksum compared. Raises one of _DAMAGE."""
+    _, _, size, checksum, text_length = _CHUNK.unpack_from(chunk)
+    begin = _CHUNK.size + text_length + _SIZE.size
+    if chunk[_CHUNK.size : _CHUNK.size + text_length] != b"zstd":
+        stream, length = get_chunk_data_stream(
+            records.Chunk.read(_stream(chunk)), validate_crc=True
+        )
+        return stream.read(length)
+    (packed,) = _SIZE.unpack_from(chunk, begin - _SIZE.size)
+    data = _unpacker.zstd.decompress(chunk[begin : begin + packed], max_output_size=size)
+    if checksum and zlib.crc32(data) != checksum:
+        raise ValueError("its checksum is wrong")
+    return data
+
+
+class _Unpacker(threading.local):
+    """To make one takes longer than to unpack a chunk, and it is for one thread."""
+
+    def __init__(self) -> None:
+        self.zstd = zstandard.ZstdDecompressor()
+
+
+_unpacker = _Unpacker()
 
 
 def _stream(data: bytes | memoryview) -> ReadDataStream:

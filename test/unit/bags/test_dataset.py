@@ -148,9 +148,7 @@ def test_an_episode_without_a_verdict_has_no_reward(make_bag: MakeBag) -> None:
     assert all(math.isnan(sample["reward"]) for sample in data)
 
 
-def test_a_piece_is_rewarded_only_where_it_holds_the_end(
-    make_bag: MakeBag, tmp_path: Path
-) -> None:
+def test_a_piece_is_rewarded_only_where_it_holds_the_end(make_bag: MakeBag, tmp_path: Path) -> None:
     bag = make_bag("e-1", episode_id="e-1", kind="episode")
     add_episode(bag)
     whole = bag.finish(outcome="SUCCESS")
