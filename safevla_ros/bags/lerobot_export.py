@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -32,16 +33,28 @@ def export_lerobot(
     """Write `data` as a LeRobot dataset into the new folder `folder`.
 
     `fps` is the rate of steps [Hz]; LeRobot wants a whole number. One episode at a time is in
-    memory. Raises BagError when the folder exists, or pictures of a camera differ in size.
+    memory. Raises BagError when the folder exists, or cameras or the size of their pictures differ;
+    nothing stays of a dataset that is not whole.
     """
     try:
         folder.mkdir(parents=True)
     except OSError as error:
         raise BagError(f"{folder}: expected a new folder: {error.strerror}") from error
-    first = data[0]
-    prefix = "observation.images."
-    shapes = {k.removeprefix(prefix): v.shape for k, v in first.items() if k.startswith(prefix)}
-    features = layout.features(data, shapes)
+    try:
+        _write(data, folder, fps, robot, progress)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _write(
+    data: EpisodeDataset,
+    folder: Path,
+    fps: int,
+    robot: str,
+    progress: Callable[[int, int], None],
+) -> None:
+    features = layout.features(data, _picture_shapes(data[0]))
     tasks = list(dict.fromkeys(data.instruction(index) for index in range(len(data))))
     writer = _Writer(folder, features)
     try:
@@ -89,8 +102,15 @@ def _write_episodes(
     progress: Callable[[int, int], None],
 ) -> None:
     rows: list[dict[str, Any]] = []
+    shapes = _picture_shapes(data[0])
     for index, sample in enumerate(data):
         progress(index, len(data))
+        if (found := _picture_shapes(sample)) != shapes:
+            bag = data.episodes[int(sample["episode"])].bag
+            raise BagError(
+                f"{bag}: expected the cameras {_described(shapes)} of the first bag, got "
+                f"{_described(found)}: export such bags apart"
+            )
         rows.append(
             _row(sample)
             | {
@@ -107,6 +127,16 @@ def _write_episodes(
             writer.add_episode(rows, data.instruction(index))
             rows = []
     progress(len(data), len(data))
+
+
+def _picture_shapes(sample: Sample) -> dict[str, tuple[int, ...]]:
+    """(H, W, 3) of a sample's pictures by camera."""
+    prefix = "observation.images."
+    return {k.removeprefix(prefix): v.shape for k, v in sample.items() if k.startswith(prefix)}
+
+
+def _described(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    return ", ".join(f"{name} {width} x {height}" for name, (height, width, _) in shapes.items())
 
 
 def _row(sample: Sample) -> dict[str, Any]:

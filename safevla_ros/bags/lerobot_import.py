@@ -69,6 +69,7 @@ def import_lerobot(
             bag.write(steps, pictures.of(episode, len(steps)))
             (Path(part) / name).rename(target / name)
         written.append(target / name)
+    progress(1, 1)
     return written
 
 

@@ -16,9 +16,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from io import BytesIO
+from io import BufferedReader, BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import zstandard
 from mcap import records
@@ -312,7 +312,7 @@ def _content_at(path: Path, offset: int) -> _Content | None:
 
 
 def _whole_records(
-    stream: BinaryIO,
+    stream: BufferedReader,
     size: int,
     path: Path,
     report: Callable[[str], None],
@@ -356,7 +356,7 @@ def _unpacked(chunk: memoryview) -> bytes:
     """What a chunk holds, its checksum compared. Raises one of _DAMAGE."""
     _, _, size, checksum, text_length = _CHUNK.unpack_from(chunk)
     begin = _CHUNK.size + text_length + _SIZE.size
-    if chunk[_CHUNK.size : _CHUNK.size + text_length] != b"zstd":
+    if bytes(chunk[_CHUNK.size : _CHUNK.size + text_length]) != b"zstd":
         stream, length = get_chunk_data_stream(
             records.Chunk.read(_stream(chunk)), validate_crc=True
         )

@@ -303,9 +303,11 @@ def test_an_unknown_kind_of_event_refuses_to_configure(others: Others) -> None:
     assert "parameter clip_on: expected some of violation, " in bridge.output()
 
 
-def test_a_killed_recorder_leaves_a_bag_that_ends_less_than_a_second_before(
-    others: Others,
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_killed_or_frozen_recorder_leaves_a_bag_that_ends_less_than_a_second_before(
+    others: Others, number: int
 ) -> None:
+    """Also: one that was only frozen goes on, and finishes its bag."""
     bridge = others.bring_up()
     folder = others.begin("killed")
     begin = time.monotonic()
@@ -315,16 +317,24 @@ def test_a_killed_recorder_leaves_a_bag_that_ends_less_than_a_second_before(
         return time.monotonic() - begin > 3.0
 
     others.graph.wait_for(moved_long_enough, "three seconds")
-    bridge.send(signal.SIGKILL)
-    killed_ns = time.time_ns()
-    bridge.wait_exit()
+    bridge.send(number)
+    struck_ns = time.time_ns()
+    if number == signal.SIGKILL:
+        bridge.wait_exit()
     bag = Bag(folder)
     stamps = [message.log_time_ns for message in bag.messages(["/odom"])]
     assert not bag.finished
-    assert killed_ns - stamps[-1] < 1_000_000_000
+    assert struck_ns - stamps[-1] < 1_000_000_000
     assert odometry_in(folder) == list(range(1, len(stamps) + 1))
     assert bag.provenance[keys.EPISODE_ID] == "killed"
     assert bag.provenance[keys.POLICY_SHA256] == POLICY_SHA256
+    if number == signal.SIGSTOP:
+        bridge.send(signal.SIGCONT)
+        last = others.move()
+        others.tell("killed", Episode.ENDED, outcome=Episode.SUCCESS)
+        others.graph.wait_for((folder / "metadata.yaml").is_file, "the bag's end")
+        assert Bag(folder).finished
+        assert odometry_in(folder) == list(range(1, last + 1))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -24,7 +24,7 @@ NAN = float("nan")
 STEP_NS = 500_000_000
 
 
-def write(folder: Path, name: str, *, steps: int = 3, session: str = "s") -> Path:
+def write(folder: Path, name: str, *, steps: int = 3, session: str = "s", height: int = 6) -> Path:
     """An episode that goes faster in every step, is held back in the second and charged there."""
     info = EpisodeInfo(name, "find the mug", task="find", robot="sim", session=session, seed="7")
     rng = np.random.default_rng(len(name))
@@ -41,7 +41,7 @@ def write(folder: Path, name: str, *, steps: int = 3, session: str = "s") -> Pat
                     stamp_ns=(step + 1) * STEP_NS,
                     ends_ns=(step + 2) * STEP_NS,
                     images={
-                        camera: rng.integers(0, 255, (6, 8, 3)).astype(np.uint8)
+                        camera: rng.integers(0, 255, (height, 8, 3)).astype(np.uint8)
                         for camera in ("navigation", "manipulation")
                     },
                     joints={"lift": Joint(0.5), "gripper": Joint(0.01 * step)},
@@ -189,6 +189,21 @@ def test_the_way_to_lerobot_and_back_loses_nothing(
         for name, value in one.items():
             if name != "stamp_ns":
                 np.testing.assert_allclose(value, other[name], atol=1e-6, err_msg=name)
+
+
+def test_pictures_of_another_size_are_named_and_nothing_is_left(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    from safevla_ros.bags.lerobot_export import export_lerobot
+
+    write(tmp_path / "bags", "e-0")
+    write(tmp_path / "bags", "e-1", height=10)
+    data = EpisodeDataset.open(tmp_path / "bags")
+    expected = (
+        "e-1: expected the cameras navigation 8 x 6, manipulation 8 x 6 of the first bag, got "
+    )
+    with pytest.raises(BagError, match=expected + "navigation 8 x 10"):
+        export_lerobot(data, tmp_path / "lerobot", fps=2)
+    assert not (tmp_path / "lerobot").exists()
 
 
 def test_an_import_that_fails_midway_leaves_no_half_episode_and_is_taken_up(
