@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
-from safevla_ros.nodes.lifecycle import GraphNode
 from safevla_ros.robot.profile import Profile
+
+if TYPE_CHECKING:
+    from safevla_ros.nodes.lifecycle import GraphNode
 
 ALLOWED = ("cost_monitor", "safety_watchdog")
 UNKNOWN = "_NODE_NAME_UNKNOWN_"
