@@ -157,7 +157,10 @@ def test_without_its_watchdog_the_monitor_latches(driven, number):
     assert status.reason == "watchdog_lost"
     assert not status.watchdog_alive
     assert_stopped(robot, lost_s)
-    assert robot.reset().success is False
+    driven.graph.wait_for(lambda: "younger" not in robot.reset().message, "the end of the cooldown")
+    answer = robot.reset()
+    assert not answer.success
+    assert answer.message == "the watchdog is silent"
 
 
 def test_a_revived_watchdog_does_not_release_the_monitor(driven):

@@ -318,6 +318,18 @@ def test_an_image_that_cannot_be_read_is_reported_and_survived(cameras):
     cameras.observe(now + 200 * MS)
 
 
+def test_frames_without_a_stamp_are_reported_and_make_no_observation(cameras):
+    cameras.start()
+    cameras.observe(time.time_ns())
+    mark = cameras.observations.mark()
+    for _ in range(2):
+        cameras.pair(0)
+    level, message, _ = cameras.diagnostics.wait(lambda m, v: "no stamp" in m, "a report")
+    assert level == DiagnosticStatus.ERROR
+    assert message == "no observation: camera 'manipulation': its messages have no stamp"
+    assert cameras.observations.mark() == mark
+
+
 def test_frames_that_are_too_old_already_are_flagged_as_late(cameras):
     cameras.start(frame_age_max_s=1.0)
     old = cameras.observe(time.time_ns() - 5000 * MS)

@@ -16,10 +16,12 @@ from robot import moves, moving_after, write_profile, write_zone
 from std_msgs.msg import Bool
 
 from safevla_ros.msg import (
+    CameraStatus,
     Contact,
     Contacts,
     CostSpecification,
     CostVector,
+    Episode,
     GatedAction,
     Heartbeat,
     SafetyEvent,
@@ -374,6 +376,30 @@ def test_an_episode_that_was_left_open_ends_when_its_owner_says_that_none_runs(s
     robot.end_episode("")
     assert robot.costs.wait(what="the open step").step == 0
     robot.statuses.wait(lambda status: status.episode_id == "", what="no episode")
+
+
+def test_an_episode_that_cannot_be_read_is_told_and_ends_none(safety):
+    robot = safety.bring_up().robot
+    robot.start_episode("e1")
+    for unreadable in (Episode(id="e2", state=9), Episode(id="", state=Episode.RUNNING)):
+        robot.episodes.publish(unreadable)
+    for sentence in ("episode: state: expected", "episode: id: expected"):
+        event = robot.events.wait(
+            lambda event, sentence=sentence: event.detail.startswith(sentence), what=sentence
+        )
+        assert event.kind == SafetyEvent.FAULT
+    candidate = robot.propose(x=0.1, episode="e1")
+    assert robot.wait_verdict(candidate).decision == GatedAction.PASS
+
+
+def test_a_camera_status_that_cannot_be_read_vouches_for_no_camera(safety):
+    robot = safety.bring_up().robot
+    cameras = safety.graph.node.create_publisher(CameraStatus, topics.CAMERA_STATUS, 1)
+    safety.graph.wait_matched(cameras)
+    cameras.publish(CameraStatus(camera_names=["front"], frozen=[False], lost=[]))
+    robot.statuses.wait(what="the next ticks", since=robot.statuses.mark() + 2)
+    verdict = robot.wait_verdict(robot.propose(x=0.2))
+    assert (verdict.decision, verdict.reason) == (GatedAction.HALT, "lost_camera")
 
 
 def test_a_chunk_is_truncated_before_a_zone_and_the_status_says_so(safety):
