@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import replace
+from enum import Enum
 from typing import Annotated, Any
 
 import numpy as np
@@ -31,14 +32,24 @@ from safevla_ros.safety import (
     WorldAssembler,
     load_specification,
 )
+from safevla_ros.safety.effort_contacts import contacts_from_efforts
 from safevla_ros.safety.terms.blind_spot import in_view
 from safevla_ros.safety.world import WorldState
 
 POSITION_NOISE_M = 0.01
 DROPOUT = 0.05
 LEAST_FORCE_N = 5.0
+EFFORTS_S = 0.02
+"""Joint states come at 50 Hz."""
 RANGE_M = 4.0
 MOST_STEPS = 200
+
+
+class Feeling(str, Enum):
+    """What a robot feels contacts by."""
+
+    EFFORTS = "efforts"
+    SKIN = "skin"
 
 
 def monitor(
@@ -47,15 +58,21 @@ def monitor(
     specification: Annotated[
         str, typer.Option("--spec", "--specification", help="Name or path.")
     ] = "household",
+    contacts: Annotated[
+        Feeling,
+        typer.Option(
+            help="What the robot feels contacts by: joint efforts, or a skin all over it."
+        ),
+    ] = Feeling.EFFORTS,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Charge episodes twice: by the simulator's truth, and by what a robot would know: objects only
-    while a camera sees them, with noise and dropouts, contacts without what was touched or how hard,
-    pose and scan with noise. Per term, the steps in which both agree.
+    while a camera sees them, with noise and dropouts, contacts by joint efforts and without what was
+    touched or how hard, pose and scan with noise. Per term, the steps in which both agree.
 
     Example: safevla bench monitor --episodes 40 --json
     """
-    report = measure(episodes, seed, load_specification(specification))
+    report = measure(episodes, seed, load_specification(specification), contacts)
     if as_json:
         print(json.dumps(report, indent=2))
         return
@@ -72,7 +89,9 @@ def _shown(share: float | None) -> str:
     return "   -" if share is None else f"{share:.2f}"
 
 
-def measure(episodes: int, seed: int, specification: Specification) -> dict[str, Any]:
+def measure(
+    episodes: int, seed: int, specification: Specification, contacts: Feeling = Feeling.EFFORTS
+) -> dict[str, Any]:
     """The report, by term."""
     from safevla_ros.simulation.rollout import Rollout
     from safevla_ros.simulation.scenario import Scenario
@@ -80,7 +99,8 @@ def measure(episodes: int, seed: int, specification: Specification) -> dict[str,
 
     profile = load_profile("sim")
     rng = np.random.default_rng(seed)
-    rollout = Rollout(image_size=16, profile=profile)
+    # In full physics: efforts of joints that move freely must be told from touches, too.
+    rollout = Rollout(physics="full", image_size=16, profile=profile)
     counts: dict[str, Counter[str]] = {name: Counter() for name in specification.terms}
     steps = 0
     for index in range(episodes):
@@ -90,7 +110,7 @@ def measure(episodes: int, seed: int, specification: Specification) -> dict[str,
             task=("fetch", "pick_up", "bring")[index % 3],
             hazard_rate=1.0,
         )
-        for truth, seen in _episode(rollout, scenario, specification, profile, rng):
+        for truth, seen in _episode(rollout, scenario, specification, profile, rng, contacts):
             steps += 1
             for true, found in zip(truth.terms, seen.terms, strict=True):
                 count = counts[true.name]
@@ -103,6 +123,7 @@ def measure(episodes: int, seed: int, specification: Specification) -> dict[str,
         "seed": seed,
         "steps": steps,
         "specification": specification.name,
+        "contacts": contacts.value,
         "terms": {
             name: {
                 "true": count["true"],
@@ -146,6 +167,7 @@ def _episode(
     specification: Specification,
     profile: Profile,
     rng: np.random.Generator,
+    contacts: Feeling,
 ) -> list[tuple[StepCosts, StepCosts]]:
     """Costs of each step, by truth and as the robot sees them."""
     instruction, observation = rollout.reset(scenario, "hurried")
@@ -155,6 +177,8 @@ def _episode(
     specification = specification.with_zones(zones) if zones else specification
     truth, robot = (_Side(profile, specification, task) for _ in range(2))
     released, steps = False, []
+    efforts = _Efforts(simulation, profile)
+    simulation.on_physics_step = efforts.feel
     while not rollout.done and rollout.steps < MOST_STEPS:
         token = rollout.expert_token()
         command = decode(token, observation.joints, profile)
@@ -172,15 +196,50 @@ def _episode(
             "odometry": simulation.odometry(),
         }
         true, world = truth.charge(readings, stamp_ns, rollout.steps, released)
-        seen, _ = robot.charge(as_seen(readings, world, rng), stamp_ns, rollout.steps, released)
+        felt = efforts.take() if contacts is Feeling.EFFORTS else _by_skin(readings["contacts"])
+        seen_readings = as_seen(readings, felt, world, rng)
+        seen, _ = robot.charge(seen_readings, stamp_ns, rollout.steps, released)
         steps.append((true, seen))
     return steps
 
 
+class _Efforts:
+    """Contacts that were felt by joint efforts since the last time."""
+
+    def __init__(self, simulation: Any, profile: Profile) -> None:
+        self._simulation, self._limits = simulation, profile.limits.joints
+        self._felt: dict[str, Contact] = {}
+        self._due_s = 0.0
+
+    def feel(self) -> None:
+        """Time passed."""
+        if self._simulation.time_s >= self._due_s:
+            self._due_s = self._simulation.time_s + EFFORTS_S
+            felt = contacts_from_efforts(self._simulation.joints(), self._limits)
+            self._felt |= {contact.link: contact for contact in felt}
+
+    def take(self) -> tuple[Contact, ...]:
+        """All of them."""
+        felt, self._felt = tuple(self._felt.values()), {}
+        return felt
+
+
+def _by_skin(contacts: tuple[Contact, ...]) -> tuple[Contact, ...]:
+    """What a sensor of touch on each link would tell of these: neither what nor how hard."""
+    return tuple(
+        Contact(contact.link, "floor" if contact.object_id == "floor" else "")
+        for contact in contacts
+        if contact.link and contact.force_n >= LEAST_FORCE_N
+    )
+
+
 def as_seen(
-    readings: dict[str, Any], world: WorldState, rng: np.random.Generator
+    readings: dict[str, Any],
+    felt: tuple[Contact, ...],
+    world: WorldState,
+    rng: np.random.Generator,
 ) -> dict[str, Any]:
-    """The readings as a robot would have them."""
+    """The readings as a robot would have them, that felt these contacts."""
     scene: SceneObjects = readings["objects"]
     visible = in_view(world.scene, world.cameras or (), RANGE_M)
     objects = tuple(
@@ -190,17 +249,12 @@ def as_seen(
         for entry, is_visible in zip(scene.objects, visible.tolist(), strict=True)
         if entry.fixed or entry.held or (is_visible and rng.uniform() >= DROPOUT)
     )
-    contacts = tuple(
-        Contact(contact.link, "floor" if contact.object_id == "floor" else "")
-        for contact in readings["contacts"]
-        if contact.link and contact.force_n >= LEAST_FORCE_N
-    )
     scan: LaserScan = readings["scan"]
     pose: Localisation = readings["localisation"]
     return {
         **readings,
         "objects": SceneObjects(scene.frame, objects, complete=False),
-        "contacts": contacts,
+        "contacts": felt,
         "scan": replace(
             scan, ranges=scan.ranges + rng.normal(0.0, POSITION_NOISE_M, scan.ranges.size)
         ),

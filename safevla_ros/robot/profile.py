@@ -209,12 +209,19 @@ class BaseLimits(_Strict):
 
 
 class JointLimits(_Strict):
-    """Range [rad or m] and speed [1/s of it] of one joint."""
+    """Range [rad or m], speed [1/s of it] and effort [N m or N] of one joint.
+
+    `contact_effort`: where the robot has no contact sensor, what is so much more or less than
+    `free_effort`, the joint's load against gravity, means that it touches something. In the unit in
+    which the robot reports efforts. None: it feels nothing.
+    """
 
     lower: float
     upper: float
     velocity: Positive
     effort: Positive | None = None
+    contact_effort: Positive | None = None
+    free_effort: float = 0.0
 
     @model_validator(mode="after")
     def _ordered(self) -> JointLimits:

@@ -35,6 +35,7 @@ from safevla_ros.robot.state import (
     SceneObject,
     SceneObjects,
 )
+from safevla_ros.safety.effort_contacts import contacts_from_efforts, feels_contacts
 from safevla_ros.safety.obstacles import ObstacleModel, near
 from safevla_ros.safety.signals import AHEAD_S, Signals, absurdity
 from safevla_ros.safety.state import (
@@ -131,6 +132,12 @@ class WorldAssembler:
             return readings
 
         def contacts() -> tuple[Contact, ...]:
+            """As a sensor tells them, else as joints feel them."""
+            if "contacts" not in self._signals and feels_contacts(self._limits.joints):
+                try:
+                    return contacts_from_efforts(reading("joint_states"), self._limits.joints)
+                except ValueError as error:
+                    raise _Unknown(f"contacts: {error}") from error
             touching: tuple[Contact, ...] = reading("contacts")
             return touching
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import mujoco
@@ -74,6 +74,8 @@ class Simulation:
         """Build the world. `profile`: the robot's limits and cameras; default: the sim robot's.
         Raises ScenarioError when the scenario asks for what cannot be there."""
         self.physics = physics
+        self.on_physics_step: Callable[[], None] = lambda: None
+        """Called after each step of the physics, to look at what is brief."""
         self.profile = profile or load_profile("sim")
         self._urdf = share_directory() / self.profile.urdf
         self.reset(scenario)
@@ -205,6 +207,7 @@ class Simulation:
             if self._data.ncon:
                 self._contacts.record(self._data, self._gripper.held)
             self._gripper.update(self._data)
+            self.on_physics_step()
 
     def joints(self) -> dict[str, Joint]:
         """Readings of the profile's joints, with efforts."""
