@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import rclpy
+from geometry_msgs.msg import Twist
 
 from safevla_ros.msg import Heartbeat
 from safevla_ros.nodes import topics
@@ -111,6 +112,22 @@ def test_joint_states_that_cannot_be_read_leave_the_watchdog_what_it_knows(watch
         SafetyWatchdog._on_joints(watchdog, bad)
     assert watchdog._joints["lift"].position == 0.4
     assert watchdog._malformed == 2
+
+
+@pytest.mark.parametrize(
+    ("speed", "is_latched", "is_shadow", "stops"),
+    [(0.3, True, False, 1), (0.0, True, False, 0), (0.3, False, False, 0), (0.3, True, True, 0)],
+)
+def test_motion_during_a_stop_is_answered_before_the_next_tick(
+    watchdog, speed, is_latched, is_shadow, stops
+):
+    stopped = []
+    watchdog._is_latched, watchdog._is_shadow = is_latched, is_shadow
+    watchdog._stop_robot = lambda: stopped.append("stop")
+    twist = Twist()
+    twist.linear.x = speed
+    SafetyWatchdog._on_final_command(watchdog, twist)
+    assert len(stopped) == stops
 
 
 def test_a_heartbeat_that_waits_to_be_read_is_read_before_silence_is_judged(graph):
