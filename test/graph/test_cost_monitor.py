@@ -289,6 +289,11 @@ def test_costs_of_every_step_follow_the_episode(safety):
                 what="a collision",
             )
             robot.contacts = []
+            robot.statuses.wait(
+                lambda status: any(m.name == "collision" and m.margin > 0 for m in status.margins),
+                what="its end",
+                since=robot.statuses.mark(),
+            )
     robot.end_episode("e1")
     robot.costs.wait(lambda costs: costs.step == 2, what="the last step")
 
@@ -327,11 +332,6 @@ def test_a_contact_that_is_over_before_the_next_odometry_is_charged(safety):
     robot.statuses.wait(
         lambda status: any(m.name == "collision" and m.margin < 0 for m in status.margins),
         what="a collision",
-    )
-    robot.statuses.wait(
-        lambda status: any(m.name == "collision" and m.margin > 0 for m in status.margins),
-        what="its end",
-        since=robot.statuses.mark(),
     )
     robot.end_episode("e1")
     assert term_cost(robot.costs.wait(), "collision").cost == 1.0
