@@ -100,7 +100,7 @@ class Fit:
         for group in self._optimizer.param_groups:
             left = max(1.0 - self.progress.updates / self._updates, LEAST_RATE)
             group["lr"] = self._settings.learning_rate * left
-        losses, state = self._learner.losses(batch, state)
+        losses, state = self._learner.losses(batch, state, self._settings.temperature)
         loss = (losses * batch[WEIGHT]).mean()
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()

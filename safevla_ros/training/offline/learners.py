@@ -72,8 +72,9 @@ class Learner(ABC, Generic[M]):
         """Features (B, T, F) for critics, and the state after the last step."""
 
     @abstractmethod
-    def losses(self, batch: Batch, state: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T) loss of each sample, 0 where it is no example; and the state after."""
+    def losses(self, batch: Batch, state: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+        """(B, T) loss of each sample for a policy that acts at this temperature, 0 where it is no
+        example; and the state after."""
 
     @abstractmethod
     def act(self, batch: Batch, state: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
@@ -129,12 +130,13 @@ class TokenLearner(Learner[CompactVla]):
         """See Learner."""
         return self.model.encode(batch, state)
 
-    def losses(self, batch: Batch, state: Tensor) -> tuple[Tensor, Tensor]:
-        """See Learner."""
+    def losses(self, batch: Batch, state: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+        """See Learner. Of a policy's own actions, drawn at that temperature, it is least for the
+        policy as it was; at another one, cloning them would make it bolder or more timid."""
         logits, state = self.model.act(batch, state)
         token = batch[TOKEN]
         mask = batch[IMITABLE] & (token >= 0)
-        return token_loss(logits, token.clamp_min(0), mask), state
+        return token_loss(logits / temperature, token.clamp_min(0), mask), state
 
     def act(self, batch: Batch, state: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
         """See Learner."""
@@ -173,7 +175,7 @@ class ChunkLearner(Learner[ChunkVla]):
         steps = batch["proprioception"].shape[:2]
         return self.model.encode(_flat(batch)).unflatten(0, steps), state
 
-    def losses(self, batch: Batch, state: Tensor) -> tuple[Tensor, Tensor]:
+    def losses(self, batch: Batch, state: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
         """See Learner. A chunk reaches as far as the window's steps of the same episode."""
         chunks, mask = self._chunks(batch)
         loss = self.model.policy_loss(_flat(batch), chunks.flatten(0, 1), mask.flatten(0, 1))

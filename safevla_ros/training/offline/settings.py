@@ -51,7 +51,8 @@ class OfflineSettings(BaseModel):
     them. `robot`: name of the profile that says which joints play which roles.
 
     Batches are `streams` episodes in windows of `window` steps. `temperature` is that at which the
-    policy will draw its actions. `error`: probability that a bound of the test is exceeded.
+    policy draws its actions, in the loss and on the robot. `error`: probability that a bound of the
+    test is exceeded.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
