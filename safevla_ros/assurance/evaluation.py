@@ -8,7 +8,6 @@ import json
 import multiprocessing
 import os
 import platform
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -19,6 +18,7 @@ from pathlib import Path
 from safevla_ros.assurance.playing import Plan, Player
 from safevla_ros.assurance.records import COMPUTE, EpisodeRecord, read_records
 from safevla_ros.assurance.suites import Trial, trials
+from safevla_ros.processes import work_for_parent
 
 
 class EvaluationError(RuntimeError):
@@ -105,7 +105,7 @@ def _pool(plan: Plan, workers: int) -> ProcessPoolExecutor:
 
 
 def _start(plan: Plan) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the parent shuts down
+    work_for_parent()
     os.environ["OMP_NUM_THREADS"] = "1"
     global _player  # noqa: PLW0603
     _player = Player(plan)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from safevla_ros.bags import BagError
+from safevla_ros.processes import work_for_parent
 
 T = TypeVar("T")
 
@@ -70,7 +71,8 @@ def each_bag(
         return
     # Spawned: a fork would copy locks that threads of this process hold.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(paths) or 1), context) as processes:
+    count = min(workers, len(paths) or 1)
+    with ProcessPoolExecutor(count, context, work_for_parent) as processes:
         yield from _in_order(work, paths, processes, workers, (), progress)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.synchronize import Event
@@ -19,6 +18,7 @@ import numpy as np
 import torch
 
 from safevla_ros.policy.vla.torch_actor import TorchActor
+from safevla_ros.processes import work_for_parent
 from safevla_ros.robot.profile import load_profile
 from safevla_ros.simulation.rollout import Rollout
 from safevla_ros.training.checkpoint import load_tensors, save_tensors
@@ -85,7 +85,7 @@ def play(
     total: int | None,
 ) -> None:
     """Play episodes until `stop` is set, the parent is gone, or the index has `total` of them."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the parent sets `stop`
+    work_for_parent()  # it sets `stop`
     torch.set_num_threads(1)
     episodes = settings.episodes
     store = EpisodeStore(folder / EPISODES, settings.store_gib)

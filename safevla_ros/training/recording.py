@@ -15,7 +15,6 @@ import math
 import multiprocessing
 import os
 import shutil
-import signal
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -26,6 +25,7 @@ from typing import get_args
 from safevla_ros.bags.episode_writer import EpisodeInfo, EpisodeWriter, WrittenStep
 from safevla_ros.policy.interface import Instruction, Observation, Policy, PolicyDescription
 from safevla_ros.policy.load import BUILT_IN, load_policy, policy_folder
+from safevla_ros.processes import work_for_parent
 from safevla_ros.robot.action_codec import EndOfEpisode, decode
 from safevla_ros.robot.profile import load_profile
 from safevla_ros.robot.state import NANOSECONDS, Command
@@ -154,7 +154,7 @@ _player: Player
 
 
 def _start(plan: RecordingPlan, folder: Path) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the parent shuts down
+    work_for_parent()
     os.environ["OMP_NUM_THREADS"] = "1"
     global _player  # noqa: PLW0603
     _player = Player(plan, folder)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import signal
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from multiprocessing.connection import Connection
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from safevla_ros.processes import work_for_parent
 from safevla_ros.training.online.world import Begun, Environment, History, LocalWorld, Steps
 
 JOIN_S = 10.0
@@ -97,7 +97,7 @@ class WorkerWorld:
 
 def _serve(connection: Connection, make: Callable[[int], Environment], indices: list[int]) -> None:
     """Answer until the other side is closed; an error is answered as text."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the learner closes
+    work_for_parent()
     try:
         world = LocalWorld([make(int(index)) for index in indices])
         while True:
