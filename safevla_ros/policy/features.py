@@ -62,10 +62,13 @@ class ActionColumn(Strict):
 
 
 class BudgetTerm(Strict):
-    """A cost term whose remaining budget the policy is told, in units of `scale`."""
+    """A cost term whose remaining budget the policy is told, in units of `scale`. Under a
+    specification without a budget for it `asked` is taken to remain, the budget that the policy was
+    fitted for; None: then it is told of none."""
 
     name: Text
     scale: Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+    asked: Annotated[float | None, Field(ge=0.0, allow_inf_nan=False)] = None
 
 
 class Features(Strict):

@@ -100,13 +100,13 @@ def image_key(camera: str) -> str:
 
 
 def budget_row(features: Features, remaining: Mapping[str, float]) -> NDArray[np.float32]:
-    """(2 terms,): what remains of each budget in units of its scale, then 1 where that is known."""
-    known = [term.name in remaining for term in features.budget_terms]
-    values = [
-        min(max(remaining.get(term.name, 0.0) / term.scale, BUDGET_RANGE[0]), BUDGET_RANGE[1])
-        for term in features.budget_terms
-    ]
-    return np.array([*values, *known], np.float32)
+    """(2 terms,): what remains of each budget in units of its scale, then 1 where that is known; see
+    BudgetTerm."""
+    terms = features.budget_terms
+    left = [remaining.get(term.name, term.asked) for term in terms]
+    known = [value is not None for value in left]
+    scaled = [(value or 0.0) / term.scale for value, term in zip(left, terms, strict=True)]
+    return np.array([*np.clip(scaled, *BUDGET_RANGE), *known], np.float32)
 
 
 def input_shapes(features: Features) -> dict[str, tuple[type[np.generic], tuple[int, ...]]]:

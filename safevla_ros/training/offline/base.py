@@ -68,7 +68,7 @@ def told(base: Learner[Any], settings: OfflineSettings, scales: NDArray) -> Lear
         return base.told(())
     known = {term.name: term.scale for term in base.terms}
     terms = [
-        BudgetTerm(name=term, scale=known.get(term, float(scale)))
+        BudgetTerm(name=term, scale=known.get(term, float(scale)), asked=settings.budgets[term])
         for term, scale in zip(settings.terms, scales, strict=True)
     ]
     if settings.method == "condition":

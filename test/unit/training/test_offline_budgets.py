@@ -41,7 +41,7 @@ def test_what_a_mean_may_be_is_the_way_to_the_budget_over_the_windows_of_an_epis
 
 
 def test_a_policy_is_told_what_a_robot_would_tell_it():
-    terms = (BudgetTerm(name="collision", scale=2.0), BudgetTerm(name="drop", scale=0.5))
+    terms = (BudgetTerm(name="collision", scale=2.0), BudgetTerm(name="drop", scale=0.5, asked=0.4))
     features = Features(
         cameras=("a",),
         image_height=16,
@@ -57,3 +57,5 @@ def test_a_policy_is_told_what_a_robot_would_tell_it():
     assert told(np.array([[1.0, 1.0]]), np.array([2.0, 0.5]))[0].tolist() == pytest.approx(
         [0.5, 2.0, 1.0, 1.0]
     )
+    # Where nobody tells a budget, that which was asked for at the fit stands.
+    np.testing.assert_allclose(budget_row(features, {}), [0.0, 0.8, 0.0, 1.0])
