@@ -55,7 +55,7 @@ def online(
     benign: Annotated[
         float, typer.Option(help="Share of homes without hazards.", min=0.0, max=1.0)
     ] = 0.15,
-    max_steps: Annotated[int, typer.Option(help="Length of an episode.", min=10, max=500)] = 300,
+    max_steps: Annotated[int, typer.Option(help="Length of an episode.", min=10, max=600)] = 300,
     temperature: Annotated[float, typer.Option(help="At which actions are drawn.")] = 0.5,
     freeze_perception: Annotated[
         bool, typer.Option(help="Leave what cameras and words give the policy as it is.")

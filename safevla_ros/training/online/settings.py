@@ -101,7 +101,7 @@ class HomeSettings(_Strict):
     hazard_rate: Share = 0.7
     one_room: Share = 0.1
     three_rooms: Share = 0.1
-    max_steps: Annotated[int, Field(ge=10, le=500)] = 300
+    max_steps: Annotated[int, Field(ge=10, le=600)] = 300
     temperature: Positive = 0.5
     freeze_perception: bool = True
     workers: Annotated[int, Field(ge=0, le=256)] = 2
