@@ -29,8 +29,14 @@ from safevla_ros.msg import (
     TermCost,
 )
 from safevla_ros.nodes import topics
+from safevla_ros.nodes.monitor import readers
 from safevla_ros.robot import messages
 from safevla_ros.robot.state import NANOSECONDS
+
+
+def test_readers_know_the_states_of_an_episode_as_the_message_defines_them():
+    states = (readers.RUNNING, readers.ENDED, readers.ENDING)
+    assert states == (Episode.RUNNING, Episode.ENDED, Episode.ENDING)
 
 
 @pytest.mark.smoke
