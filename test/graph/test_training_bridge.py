@@ -115,13 +115,18 @@ def diagnostics_of(graph: Graph) -> tuple[Collector, Callable[[str], Callable[[A
     return collected, condition
 
 
+def publish_specification(graph: Graph) -> None:
+    """As the cost monitor does."""
+    publisher = graph.node.create_publisher(
+        CostSpecification, topics.COST_SPECIFICATION, topics.latched()
+    )
+    publisher.publish(CostSpecification(name="household", hash="abc"))
+
+
 @pytest.mark.smoke
 def test_an_episode_becomes_a_bag_with_what_was_before_and_how_it_ended(others: Others) -> None:
     graph = others.graph
-    specification = graph.node.create_publisher(
-        CostSpecification, topics.COST_SPECIFICATION, topics.latched()
-    )
-    specification.publish(CostSpecification(name="household", hash="abc"))
+    publish_specification(graph)
     costs = graph.node.create_publisher(CostVector, topics.COST_VECTOR, topics.reliable())
     simulator = graph.node.create_publisher(DiagnosticArray, "/diagnostics", 10)
     bridge = others.bring_up()
@@ -178,10 +183,7 @@ def test_an_episode_becomes_a_bag_with_what_was_before_and_how_it_ended(others: 
 def test_a_violation_becomes_a_clip_with_what_led_to_it(others: Others) -> None:
     """Also: a second one that comes soon after goes into the same clip, without a gap."""
     graph = others.graph
-    specification = graph.node.create_publisher(
-        CostSpecification, topics.COST_SPECIFICATION, topics.latched()
-    )
-    specification.publish(CostSpecification(name="household", hash="abc"))
+    publish_specification(graph)
     events = graph.node.create_publisher(SafetyEvent, topics.SAFETY_EVENT, topics.reliable())
     costs = graph.node.create_publisher(CostVector, topics.COST_VECTOR, topics.reliable())
     others.bring_up(clip_before_s=1.0, clip_after_s=0.3, record_episodes=False)
@@ -241,10 +243,7 @@ def test_a_violation_becomes_a_clip_with_what_led_to_it(others: Others) -> None:
 def test_a_clip_says_whose_it_is_and_how_its_episode_ended(others: Others) -> None:
     """Also one that was closed before anybody knew."""
     graph = others.graph
-    specification = graph.node.create_publisher(
-        CostSpecification, topics.COST_SPECIFICATION, topics.latched()
-    )
-    specification.publish(CostSpecification(name="household", hash="abc"))
+    publish_specification(graph)
     events = graph.node.create_publisher(SafetyEvent, topics.SAFETY_EVENT, topics.reliable())
     others.bring_up(clip_before_s=0.1, clip_after_s=0.1, record_episodes=False)
     graph.wait_matched(events)

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from rosbags.typesys.store import Typestore
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 
 from bag_maker import BagMaker, all_types

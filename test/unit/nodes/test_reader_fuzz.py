@@ -6,6 +6,7 @@ from __future__ import annotations
 from types import SimpleNamespace as Message
 
 import numpy as np
+from command_limits import assert_within
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -140,15 +141,6 @@ def a_world(time_ns: int) -> WorldState:
     )  # fmt: skip
 
 
-def assert_within_limits(command) -> None:
-    base, velocity = PROFILE.limits.base, command.velocity
-    assert np.hypot(velocity.x, velocity.y) <= base.linear_m_s * (1 + 1e-9)
-    assert abs(velocity.yaw) <= base.yaw_rad_s * (1 + 1e-9)
-    for name, target in command.joints.items():
-        limits = PROFILE.limits.joints[name]
-        assert limits.lower - 1e-9 <= target <= limits.upper + 1e-9
-
-
 class Monitor:
     """What the cost monitor does with these messages, without the node."""
 
@@ -178,7 +170,7 @@ class Monitor:
         else:
             verdict = self.gate.propose(proposal, world, self.now_ns, now_s)
             self.costs.judged(proposal, verdict)
-        assert_within_limits(verdict.command)
+        assert_within(PROFILE.limits, verdict.command)
         self.told(verdict.detail)
 
     def told(self, sentence: str) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
+from command_limits import assert_within
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -72,16 +71,6 @@ worlds = st.one_of(
 )
 
 
-def assert_within_limits(command: Command) -> None:
-    base = PROFILE.limits.base
-    velocity = command.velocity
-    assert math.hypot(velocity.x, velocity.y) <= base.linear_m_s * (1 + 1e-9)
-    assert abs(velocity.yaw) <= base.yaw_rad_s * (1 + 1e-9)
-    for name, target in command.joints.items():
-        limits = PROFILE.limits.joints[name]
-        assert limits.lower - 1e-9 <= target <= limits.upper + 1e-9
-
-
 @settings(max_examples=300, deadline=None)
 @given(
     mode=st.sampled_from(["enforce", "observe"]),
@@ -93,10 +82,10 @@ def test_no_proposal_makes_the_gate_fail_or_exceed_the_limits(mode, turns):
     now_ns = NOW_NS
     for proposal, world, wait_ms in turns:
         verdict = gate.propose(proposal, world, now_ns, now_ns / NANOSECONDS)
-        assert_within_limits(verdict.command)
+        assert_within(PROFILE.limits, verdict.command)
         assert verdict.detail
         now_ns += wait_ms * 1_000_000
-        assert_within_limits(gate.supervise(world, now_ns, now_ns / NANOSECONDS).command)
+        assert_within(PROFILE.limits, gate.supervise(world, now_ns, now_ns / NANOSECONDS).command)
 
 
 @settings(max_examples=100, deadline=None)

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from types import SimpleNamespace as Message
 
-import numpy as np
 import pytest
+from command_limits import assert_within
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -137,15 +137,6 @@ def good_signals() -> Signals:
     return signals
 
 
-def assert_within_limits(command: Command) -> None:
-    base, velocity = PROFILE.limits.base, command.velocity
-    assert np.hypot(velocity.x, velocity.y) <= base.linear_m_s * (1 + 1e-9)
-    assert abs(velocity.yaw) <= base.yaw_rad_s * (1 + 1e-9)
-    for name, target in command.joints.items():
-        limits = PROFILE.limits.joints[name]
-        assert limits.lower - 1e-9 <= target <= limits.upper + 1e-9
-
-
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # sums of absurd numbers overflow
 @settings(max_examples=300, deadline=None)
 @given(
@@ -175,7 +166,7 @@ def test_no_message_makes_world_costs_or_gate_fail(sent):
         command = Command(BaseVelocity(x=0.3, yaw=0.1), {"lift": 0.2, "arm": 0.1}, 0.5)
         proposal = Proposal("policy", now_ns, command)
         verdict = gate.propose(proposal, world, now_ns, now_ns / NANOSECONDS)
-        assert_within_limits(verdict.command)
+        assert_within(PROFILE.limits, verdict.command)
         gate.set_charged(accountant.close_step(index))
 
 
@@ -197,5 +188,5 @@ def test_no_candidate_or_twist_makes_the_gate_fail_or_exceed_the_limits(each):
             proposal = Proposal(source, NOW_NS, read())
         except MessageError as error:
             proposal = Proposal(source, NOW_NS, Command(), fault=str(error))
-        assert_within_limits(gate.propose(proposal, world, NOW_NS, 10.0).command)
-        assert_within_limits(gate.supervise(world, NOW_NS + 20_000_000, 10.02).command)
+        assert_within(PROFILE.limits, gate.propose(proposal, world, NOW_NS, 10.0).command)
+        assert_within(PROFILE.limits, gate.supervise(world, NOW_NS + 20_000_000, 10.02).command)
