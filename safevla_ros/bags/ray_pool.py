@@ -28,7 +28,7 @@ ANSWER_S = 5.0
 class RayPool(AbstractContextManager["RayPool"]):
     """Connected to a cluster while it is entered; for `each_bag`."""
 
-    lost = (
+    lost: tuple[type[Exception], ...] = (
         exceptions.WorkerCrashedError,
         exceptions.NodeDiedError,
         exceptions.OutOfMemoryError,

@@ -24,45 +24,45 @@ def export(
     ],
     to: Annotated[Path, typer.Argument(help="Folder of the new data set.", show_default=False)],
     fps: Annotated[int, typer.Option(help="Steps a second, as LeRobot counts frames.", min=1)] = 2,
-    workers: Annotated[int, typer.Option(help="Processes that read bags.", min=1)] = 1,
+    workers: Annotated[int, typer.Option(help="Processes; as many as cores help.", min=1)] = 1,
     ray: OnRay = False,
     ray_address: RayAddress = "",
 ) -> None:
     """Export episodes as a LeRobot data set (v3), costs, margins and decisions included.
 
+    The folder appears when it is whole; until then what is done stands in a hidden one beside it, and
+    an interrupted export is taken up by calling it again. A bag that cannot be exported is named and
+    passed over; the exit code is 1 then.
+
     Example: `safevla bags export runs lerobot_dataset`
     """
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
     from safevla_ros.bags import BagError
-    from safevla_ros.bags.dataset import EpisodeDataset
+    from safevla_ros.bags.catalogue import bags_below
     from safevla_ros.bags.lerobot_export import export_lerobot
 
+    tasks: dict[str, TaskID] = {}
     try:
-        with ray_pool(ray, ray_address) as pool, Progress() as progress:
-            reading = progress.add_task("reading bags")
-            writing = progress.add_task("writing steps")
-            data = EpisodeDataset.open(
-                folder,
-                workers=workers,
-                pool=pool,
-                progress=lambda done, total: progress.update(reading, completed=done, total=total),
-            )
-            robots = {e.provenance.get("robot", "") for e in data.episodes} - {""}
-            export_lerobot(
-                data,
-                to,
-                fps=fps,
-                robot=", ".join(sorted(robots)),
-                progress=lambda done, total: progress.update(writing, completed=done, total=total),
-            )
+        bags = bags_below(folder)
+        with ray_pool(ray, ray_address) as pool, Progress() as shown:
+
+            def progress(what: str, done: int, total: int) -> None:
+                if what not in tasks:
+                    tasks[what] = shown.add_task(what)
+                shown.update(tasks[what], completed=done, total=total)
+
+            done = export_lerobot(bags, to, fps=fps, workers=workers, pool=pool, progress=progress)
     except BagError as error:
         raise Failure(ExitCode.BAD_INPUT, str(error)) from error
     except OSError as error:
         raise Failure(ExitCode.FAILED, f"{to}: cannot be written: {error.strerror}") from error
-    for note in data.notes:
-        print(f"note: {note}")
-    print(f"{to}: {len(data)} steps of {len(data.episodes)} episodes")
+    for bag, notes in done.notes.items():
+        for note in notes:
+            print(f"note: {bag}: {note}")
+    print(f"{to}: {done.steps} steps of {done.episodes} episodes")
+    if done.failures:
+        raise Failure(ExitCode.FAILED, "\n".join(done.failures))
 
 
 def import_(

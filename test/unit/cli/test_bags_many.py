@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bag_maker import WALL_NS, BagMaker, all_types
 from live_bag import STEPS, Live
+from written_episode import write
 
 from safevla_ros.bags.catalogue import entry
 from safevla_ros.bags.dataset import EpisodeDataset
@@ -109,6 +110,26 @@ def test_scores_are_those_of_one_process_and_are_not_computed_again(
     _, again, _ = call("score", "bags", "--json", "--results", "r.jsonl", *where)
     assert json.loads(again) == json.loads(alone)
     assert (tmp_path / "r.jsonl").read_text().splitlines() == lines
+
+
+def test_bags_become_the_dataset_that_one_process_makes(
+    call: Call, tmp_path: Path, bad: Path, where: list[str]
+) -> None:
+    pytest.importorskip("pyarrow")
+    for number in range(3):
+        write(tmp_path / "bags", f"e-{number}", steps=2 + number)
+    made = []
+    for folder, options in (("alone", []), ("together", where)):
+        code, out, errors = call("export", "bags", folder, *options)
+        assert code == 1
+        assert "bad_0.mcap: not an MCAP file" in errors
+        assert f"{folder}: 9 steps of 3 episodes" in out
+        files = sorted(f for f in (tmp_path / folder).rglob("*") if f.is_file())
+        made.append({str(f.relative_to(tmp_path / folder)): f.read_bytes() for f in files})
+    assert made[0] == made[1]
+    code, _, errors = call("export", "bags", "alone")
+    assert code == 2
+    assert "alone: expected a new folder" in errors
 
 
 def die(path: Path) -> int:
