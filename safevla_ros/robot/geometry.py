@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +15,32 @@ from numpy.typing import NDArray
 from safevla_ros.robot.state import BaseVelocity, Pose, Quaternion, Vector3
 
 Array = NDArray[np.float64]
+
+_TOUCHING_M = 1e-9
+"""What is nearer than this touches."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Boxes:
+    """N boxes that are turned any way: centres (N, 3) and half edges (N, 3) [m], and how they are
+    turned, as matrices (N, 3, 3)."""
+
+    centres: Array
+    halves: Array
+    turns: Array
+
+    def __getitem__(self, rows: NDArray[np.int64] | slice) -> Boxes:
+        """The boxes of these rows."""
+        return Boxes(self.centres[rows], self.halves[rows], self.turns[rows])
+
+    @classmethod
+    def joined(cls, parts: Sequence[Boxes]) -> Boxes:
+        """All of these boxes."""
+        return cls(
+            np.concatenate([part.centres for part in parts]),
+            np.concatenate([part.halves for part in parts]),
+            np.concatenate([part.turns for part in parts]),
+        )
 
 
 def multiply(a: Quaternion, b: Quaternion) -> Quaternion:
@@ -139,3 +167,75 @@ def capsule_distances(starts: Array, ends: Array, radii: Array, points: Array) -
         gap += share * (share * length - 2.0 * from_start)
         np.minimum(least, np.sqrt(np.maximum(gap, 0.0)) - radii[index], out=least)
     return least
+
+
+def rotation_matrices(orientations: Array) -> Array:
+    """Orientations (N, 4) as matrices (N, 3, 3)."""
+    x, y, z, w = orientations.T
+    rows = [
+        [1.0 - 2.0 * (y * y + z * z), 2.0 * (x * y - z * w), 2.0 * (x * z + y * w)],
+        [2.0 * (x * y + z * w), 1.0 - 2.0 * (x * x + z * z), 2.0 * (y * z - x * w)],
+        [2.0 * (x * z - y * w), 2.0 * (y * z + x * w), 1.0 - 2.0 * (x * x + y * y)],
+    ]
+    return np.moveaxis(np.array(rows).reshape(3, 3, len(orientations)), -1, 0)
+
+
+def box_distances(starts: Array, ends: Array, boxes: Boxes) -> Array:
+    """Signed distances (K, P) between segments, ends (K, P, 3) and (K, P, 3), and the P boxes: below
+    0 it is how far a box has to be pushed to be off its segment."""
+    start, end = (
+        np.einsum("pji,kpj->ikp", boxes.turns, at - boxes.centres) for at in (starts, ends)
+    )
+    along, halves = end - start, boxes.halves.T[:, None, :]
+    nearest = start + nearest_on_segments(start, along, halves) * along
+    apart = np.sqrt(((nearest - _clipped(nearest, halves)) ** 2).sum(axis=0))
+    touching = np.nonzero(apart < _TOUCHING_M)
+    if touching[0].size:
+        halves = np.broadcast_to(halves, start.shape)
+        parts = (part[:, touching[0], touching[1]] for part in (start, along, halves))
+        apart[touching] = np.minimum(apart[touching], -_depths(*parts))
+    return np.asarray(apart)
+
+
+def nearest_on_segments(starts: Array, alongs: Array, halves: Array) -> Array:
+    """Where segments are nearest to boxes around the origin, as shares (...) of `alongs` (3, ...) from
+    `starts` (3, ...) on; `halves` (3, ...) are half the boxes' edges.
+
+    The squared distance from a box is convex along a segment. Its slope is linear between where the
+    segment passes the planes of two sides, so it is 0 between the last of those bends at which it
+    is negative and the first at which it is not.
+    """
+    steps = np.where(np.abs(alongs) < 1e-12, 1e-12, alongs)
+    ends = np.zeros((1, *np.broadcast_shapes(starts.shape, halves.shape)[1:]))
+    middles, reaches = -starts / steps, halves / steps
+    sides = np.concatenate([middles - reaches, middles + reaches])
+    bends = np.concatenate([ends, np.minimum(np.maximum(sides, 0.0), 1.0), ends + 1.0])
+    slopes = np.zeros_like(bends)
+    for start, along, half in zip(starts, alongs, halves, strict=True):
+        at = start + bends * along
+        slopes += along * (at - _clipped(at, half))
+    falls = slopes < 0.0
+    last, first = np.where(falls, bends, 0.0).max(axis=0), np.where(falls, 1.0, bends).min(axis=0)
+    below = np.where(falls, slopes, -math.inf).max(axis=0)
+    above = np.where(falls, math.inf, slopes).min(axis=0)
+    is_between = np.isfinite(below) & np.isfinite(above)
+    rise = np.where(is_between, above - below, 1.0)
+    return np.asarray(last + np.where(is_between, -below / rise, 0.0) * (first - last))
+
+
+def _clipped(at: Array, half: Array) -> Array:
+    """np.clip, which takes longer."""
+    return np.minimum(np.maximum(at, -half), half)
+
+
+def _depths(starts: Array, alongs: Array, halves: Array) -> Array:
+    """How far segments reach into boxes around the origin (M,), from (3, M) each: the least overlap
+    along the axes that can separate the two, the sides' normals and their products with the segment."""
+    middles = starts + 0.5 * alongs
+    depths = [*(halves + 0.5 * np.abs(alongs) - np.abs(middles))]
+    for i, j in ((0, 1), (1, 2), (2, 0)):
+        length = np.hypot(alongs[i], alongs[j])
+        overlap = halves[i] * np.abs(alongs[j]) + halves[j] * np.abs(alongs[i])
+        overlap -= np.abs(middles[i] * alongs[j] - middles[j] * alongs[i])
+        depths.append(np.where(length > 1e-9, overlap / np.maximum(length, 1e-9), math.inf))
+    return np.asarray(np.min(depths, axis=0))

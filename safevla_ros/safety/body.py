@@ -37,6 +37,11 @@ class BodyMotion:
         self._starts, self._ends = hulls.starts - origin, hulls.ends - origin
         self._placed: tuple[Array, Array] | None = None
 
+    @property
+    def samples(self) -> int:
+        """K, the number of the motion's samples."""
+        return self._motion.headings.size
+
     def sweep_m(self) -> float:
         """No point of a link moves farther than this."""
         motion, joints = self._motion, self._world.joints or {}

@@ -2,8 +2,8 @@
 
 - `ScanHazard`, for collision: the footprint, a disc of the profile's `footprint_radius_m` around
   the base, against the points of scan and occupancy grid.
-- `BodyHazard`, for collision: the hulls of all links, moved with base and joints, against the points
-  of the point cloud and the boxes of known loose objects and people.
+- `BodyHazard` (body_hazard.py), for collision: the hulls of all links, moved with base and joints,
+  against the points of the point cloud and the boxes of known loose objects and people.
 - `ZoneHazard`, for zone_intrusion: the hulls of all links against the zones.
 - `PeopleHazard`, for separation: the speed at which the footprint approaches people.
 
@@ -17,23 +17,17 @@ without is `required` in its profile.
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from safevla_ros.robot.geometry import (
-    capsule_distances,
-    inverse,
-    rotation_matrix,
-    transform_points,
-)
+from safevla_ros.robot.geometry import inverse, transform_points
 from safevla_ros.robot.profile import Profile
 from safevla_ros.robot.state import SceneObject
 from safevla_ros.safety.body import BodyMotion
 from safevla_ros.safety.motion import Motion
-from safevla_ros.safety.state import PERSON, KinematicModel, WorldState
+from safevla_ros.safety.state import KinematicModel, WorldState
 from safevla_ros.safety.terms.collision import instructed
 from safevla_ros.safety.terms.separation import Separation
 from safevla_ros.safety.zones import Zone, ZoneShape, split_by_frame
@@ -44,11 +38,6 @@ EXACT = 0.1
 """Margins below this are exact, in the term's unit."""
 _TARGET_GAP_M = 0.05
 """Scan points this near to the instructed object's box are taken to be of it."""
-_CLOUD = "what the point cloud sees"
-_OBJECTS_M = 2.5
-"""Known objects farther away are of no concern to one command."""
-_BOX_STEP_M = 0.08
-"""Boxes count as points this far apart."""
 
 
 class Hazard(Protocol):
@@ -93,92 +82,6 @@ class ScanHazard:
 
     def cause(self, column: int) -> str:
         return "the base would come too near to what the scan sees"
-
-
-class BodyHazard:
-    """The link hulls against each point of the point cloud and each known loose object.
-    `clearance_m` must remain to the points of the cloud."""
-
-    term = "collision"
-
-    def __init__(
-        self,
-        profile: Profile,
-        clearance_m: float,
-        manipulation_range_m: float,
-        kinematics: KinematicModel | None,
-    ) -> None:
-        self._profile, self._kinematics = profile, kinematics
-        self._clearance_m = clearance_m
-        self._range_m = manipulation_range_m
-        self._world: WorldState | None = None
-        self._points, self._owners, self._kept = np.empty((0, 3)), [""], np.empty(0)
-        self._judged: list[str] = []
-        self.clearance: Array | float = 0.0
-
-    def margins(self, world: WorldState, motion: Motion) -> Array | None:
-        if not world.links or (world.cloud is None and world.objects is None):
-            return None
-        if world is not self._world:  # several motions are tested in one world
-            self._world = world
-            self._points, self._owners = self._obstacles(world)
-            is_seen = np.array([owner == _CLOUD for owner in self._owners], bool)
-            self._kept = np.where(is_seen, self._clearance_m, 0.0)
-        body = BodyMotion(self._profile, self._kinematics, world, motion)
-        hulls, sweep_m = world.hulls, body.sweep_m()
-        near = self._near(world, sweep_m)
-        apart = capsule_distances(
-            hulls.starts[None], hulls.ends[None], hulls.radii, self._points[near]
-        )
-        near = near[apart[0] - self._kept[near] <= sweep_m + EXACT]
-        if not near.size:
-            self._judged, self.clearance = ["nothing"], 0.0
-            return np.full((motion.headings.size, 1), math.inf)
-        owners = [self._owners[index] for index in near]
-        firsts = [
-            column
-            for column, owner in enumerate(owners)
-            if owner == _CLOUD or not column or owner != owners[column - 1]
-        ]
-        self._judged = [owners[column] for column in firsts]
-        self.clearance = self._kept[near[firsts]]
-        starts, ends = body.placed()
-        apart = capsule_distances(starts, ends, hulls.radii, self._points[near])
-        return np.minimum.reduceat(apart - self._kept[near], firsts, axis=1)
-
-    def cause(self, column: int) -> str:
-        return f"a link would touch {self._judged[column]}"
-
-    def _near(self, world: WorldState, sweep_m: float) -> NDArray[np.int64]:
-        """Which points any link may come to, by their distance from the base in the plane."""
-        assert world.base is not None
-        hulls, origin = world.hulls, np.asarray(world.base.position[:2])
-        ends = np.concatenate([hulls.starts, hulls.ends])[:, :2] - origin
-        reach_m = float(np.sqrt((ends**2).sum(axis=1).max())) + float(hulls.radii.max()) + sweep_m
-        offsets = self._points[:, :2] - origin
-        return np.flatnonzero(
-            (offsets**2).sum(axis=1) <= (reach_m + self._clearance_m + EXACT) ** 2
-        )
-
-    def _obstacles(self, world: WorldState) -> tuple[Array, list[str]]:
-        """Points (N, 3) to keep away from, and what each belongs to."""
-        parts, owners = [], []
-        if world.cloud is not None:
-            parts.append(world.cloud)
-            owners += [_CLOUD] * len(world.cloud)
-        wanted = {entry.id for entry in instructed(world)}
-        for entry in _objects_near(world):
-            if not (entry.fixed or entry.held or entry.id in wanted):
-                points = _box_points(entry)
-                parts.append(points)
-                owners += [entry.id] * len(points)
-        if not parts:
-            return np.empty((0, 3)), owners
-        points = np.concatenate(parts)
-        if not wanted:
-            return points, owners
-        kept = np.flatnonzero(_is_clear_of_instructed(world, points, self._range_m))
-        return points[kept], [owners[index] for index in kept]
 
 
 class ZoneHazard:
@@ -277,35 +180,7 @@ class PeopleHazard:
         return np.asarray(np.maximum(np.sqrt((outside**2).sum(axis=1)) - self._radius_m, 0.0))
 
 
-def _objects_near(world: WorldState) -> list[SceneObject]:
-    """Objects that are nearer to the base than the robot gets before it is judged anew."""
-    assert world.base is not None
-    if not world.objects:
-        return []
-    scene = world.scene
-    offsets = scene.positions[:, :2] - np.asarray(world.base.position[:2])
-    reach = _OBJECTS_M + 0.5 * np.sqrt((scene.sizes**2).sum(axis=1))
-    entries = list(world.objects.values())
-    return [entries[row] for row in np.flatnonzero((offsets**2).sum(axis=1) <= reach**2)]
-
-
-def _box_points(entry: SceneObject) -> Array:
-    """Points (N, 3) that fill an object's box; a person's are farther apart."""
-    step_m = _BOX_STEP_M if entry.class_name != PERSON else 2.0 * _BOX_STEP_M
-    turned = _filling(entry.size, step_m) @ rotation_matrix(entry.pose.orientation).T
-    return np.asarray(turned + np.asarray(entry.pose.position))
-
-
-@lru_cache(maxsize=256)
-def _filling(size: tuple[float, float, float], step_m: float) -> Array:
-    """Points (N, 3) of a box around the origin, `step_m` apart at most."""
-    lines = [
-        np.linspace(-0.5 * edge, 0.5 * edge, max(2, math.ceil(edge / step_m) + 1)) for edge in size
-    ]
-    return np.stack(np.meshgrid(*lines, indexing="ij"), axis=-1).reshape(-1, 3)
-
-
-def _is_clear_of_instructed(world: WorldState, points: Array, gap_m: float) -> NDArray[np.bool_]:
+def is_clear_of_instructed(world: WorldState, points: Array, gap_m: float) -> NDArray[np.bool_]:
     """Which points (N, 3) are farther than that from the boxes of all instructed objects."""
     clear = np.ones(len(points), bool)
     for entry in instructed(world):
@@ -316,4 +191,4 @@ def _is_clear_of_instructed(world: WorldState, points: Array, gap_m: float) -> N
 
 def _without_instructed(world: WorldState, points: Array, gap_m: float) -> Array:
     """Points (N, 3) that are not of the instructed object."""
-    return points[_is_clear_of_instructed(world, points, gap_m)]
+    return points[is_clear_of_instructed(world, points, gap_m)]

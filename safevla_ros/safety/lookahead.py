@@ -1,6 +1,6 @@
 """Looks ahead: would a command violate a term before the robot could stand again?
 
-motion.py predicts where the robot will be, hazards.py how near that is to what it must avoid. A
+motion.py predicts where the robot will be, hazards.py and body_hazard.py how near that is to what it must avoid. A
 motion is safe when all margins stay at 0 or above, but for two cases in which one is below already.
 
 - That margin must only not get lower than it is when the command takes effect: out of a zone, away
@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 
 from safevla_ros.robot.profile import Profile
 from safevla_ros.robot.state import NANOSECONDS, Command
-from safevla_ros.safety.hazards import BodyHazard, Hazard, PeopleHazard, ScanHazard, ZoneHazard
+from safevla_ros.safety.body_hazard import BodyHazard
+from safevla_ros.safety.hazards import Hazard, PeopleHazard, ScanHazard, ZoneHazard
 from safevla_ros.safety.limits import scaled
 from safevla_ros.safety.motion import Leg, Motion, predict
 from safevla_ros.safety.specification import Specification
