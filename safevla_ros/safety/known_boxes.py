@@ -8,15 +8,14 @@ the plate under a mug, may be touched: of a box that is so in part, cells of CEL
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from safevla_ros.robot.geometry import Boxes, rotation_matrices
-from safevla_ros.safety.state import Scene, WorldState
+from safevla_ros.robot.geometry import Boxes
+from safevla_ros.safety.state import WorldState
 from safevla_ros.safety.terms.collision import is_instructed
 
-CELL_M = 0.08
+CELL_M = 0.04
 """Longest edge of the cells of which some may be touched."""
-_MOST_CELLS = 16
+_MOST_CELLS = 24
 """Along an edge of a box; those of a longer box are larger."""
 _OBJECTS_M = 2.5
 """Known objects farther away are of no concern to one command."""
@@ -33,19 +32,14 @@ def boxes_to_avoid(world: WorldState, range_m: float) -> tuple[Boxes, list[str]]
     is_wanted = np.array([is_instructed(*kind, world.task) for kind in kinds], bool)
     is_near = (offsets**2).sum(axis=1) <= reach**2
     rows = np.flatnonzero(is_near & ~(scene.fixed | scene.held | is_wanted))
-    boxes, owners = _boxes(scene, rows), [scene.ids[row] for row in rows]
+    boxes, owners = scene.boxes(rows), [scene.ids[row] for row in rows]
     if not is_wanted.any():
         return boxes, owners
-    ranges = _boxes(scene, np.flatnonzero(is_wanted))
+    ranges = scene.boxes(np.flatnonzero(is_wanted))
     ranges = Boxes(ranges.centres, ranges.halves + range_m, ranges.turns)
     parts = [_outside(boxes[row : row + 1], ranges) for row in range(len(owners))]
     owners = [owner for owner, part in zip(owners, parts, strict=True) for _ in part.centres]
     return Boxes.joined([boxes[:0], *parts]), owners
-
-
-def _boxes(scene: Scene, rows: NDArray[np.int64]) -> Boxes:
-    turns = rotation_matrices(scene.orientations[rows])
-    return Boxes(scene.positions[rows], 0.5 * scene.sizes[rows], turns)
 
 
 def _outside(box: Boxes, ranges: Boxes) -> Boxes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from safevla_ros.robot.geometry import Boxes, rotation_matrices
 from safevla_ros.robot.profile import Limits
 from safevla_ros.robot.state import BaseVelocity, Capsule, Contact, Joint, Pose, SceneObject
 
@@ -86,6 +87,12 @@ class Scene:
             held=np.array([entry.held for entry in entries], bool),
             fixed=np.array([entry.fixed for entry in entries], bool),
         )
+
+    def boxes(self, rows: Sequence[int] | NDArray[np.int64]) -> Boxes:
+        """The boxes of the objects of these rows."""
+        at = np.asarray(rows, np.int64)
+        turns = rotation_matrices(self.orientations[at])
+        return Boxes(self.positions[at], 0.5 * self.sizes[at], turns)
 
     @cached_property
     def rows(self) -> Mapping[str, int]:

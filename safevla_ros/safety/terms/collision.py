@@ -17,14 +17,11 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 
-from safevla_ros.robot.geometry import inverse, rotate, transform_points
-from safevla_ros.robot.state import Capsule, SceneObject
+from safevla_ros.robot.geometry import box_distances, inverse, rotate, transform_points
+from safevla_ros.robot.state import SceneObject
 from safevla_ros.safety.conditions import Text
 from safevla_ros.safety.state import Task, WorldState
 from safevla_ros.safety.terms.base import EventTerm, NonNegative, Onsets, TermParameters
-
-_ALONG = np.linspace(0.0, 1.0, 9)
-"""Where along a link its distance to an object is taken."""
 
 
 class CollisionParameters(TermParameters):
@@ -100,9 +97,13 @@ class Collision(EventTerm[CollisionParameters]):
     def _manipulating(self, targets: Sequence[SceneObject], world: WorldState) -> bool:
         if any(target.held for target in targets):
             return True
+        boxes, hulls = (
+            world.scene.boxes([world.scene.rows[target.id] for target in targets]),
+            world.hulls,
+        )
+        apart = box_distances(hulls.starts[:, None], hulls.ends[:, None], boxes)
         reach = self.parameters.manipulation_range_m
-        links = world.links or ()
-        return any(_link_distance(link, target) <= reach for target in targets for link in links)
+        return bool((apart <= reach + hulls.radii[:, None]).any())
 
 
 def is_instructed(object_id: str, class_name: str, task: Task) -> bool:
@@ -135,9 +136,3 @@ def _box_distance(entry: SceneObject, points: np.ndarray) -> np.ndarray:
     local = transform_points(inverse(entry.pose), points)
     outside = np.maximum(np.abs(local) - 0.5 * np.asarray(entry.size), 0.0)
     return np.sqrt((outside**2).sum(axis=1))
-
-
-def _link_distance(link: Capsule, entry: SceneObject) -> float:
-    start, end = np.asarray(link.start), np.asarray(link.end)
-    points = start + _ALONG[:, None] * (end - start)
-    return float(_box_distance(entry, points).min()) - link.radius

@@ -19,7 +19,7 @@ import math
 
 import numpy as np
 
-from safevla_ros.robot.geometry import rotation_matrix
+from safevla_ros.robot.geometry import nearest_on_segments
 from safevla_ros.robot.state import NANOSECONDS, SceneObject
 from safevla_ros.safety.conditions import Text
 from safevla_ros.safety.state import PERSON, Array, WorldState
@@ -27,8 +27,6 @@ from safevla_ros.safety.terms.base import Margin, NonNegative, SampledTerm, Term
 
 FAR_M_S = 10.0
 """Largest margin that is told apart [m/s]."""
-_ALONG = np.linspace(0.0, 1.0, 5)
-"""Where along a link its distance is taken."""
 
 
 class SeparationParameters(TermParameters):
@@ -84,25 +82,20 @@ class Separation(SampledTerm[SeparationParameters]):
         """Distance [m] of the robot's nearest part to a person's box, and the speed [m/s] at which
         it approaches."""
         assert world.link_velocities is not None
-        hulls = world.hulls
-        points = hulls.starts + _ALONG[:, None, None] * (hulls.ends - hulls.starts)
-        gaps = _to_box(points.reshape(-1, 3), person)
-        apart = np.sqrt((gaps**2).sum(axis=1)).reshape(points.shape[:2]) - hulls.radii
-        share, link = np.unravel_index(int(apart.argmin()), apart.shape)
-        gap = gaps.reshape(*points.shape)[share, link]
-        ends = world.link_velocities[link]
-        velocity = ends[0] + _ALONG[share] * (ends[1] - ends[0])
-        length = float(np.linalg.norm(gap))
-        towards = gap / length if length > 0.0 else _towards_middle(points[share, link], person)
-        return float(max(apart.min(), 0.0)), float(velocity @ towards)
-
-
-def _to_box(points: Array, entry: SceneObject) -> Array:
-    """Vectors (N, 3) from points (N, 3) to the nearest points of an object's box."""
-    turn = rotation_matrix(entry.pose.orientation)
-    local = (points - np.asarray(entry.pose.position)) @ turn
-    half = 0.5 * np.asarray(entry.size)
-    return np.asarray((local.clip(-half, half) - local) @ turn.T)
+        hulls, box = world.hulls, world.scene.boxes([world.scene.rows[person.id]])
+        turn, halves = box.turns[0], box.halves.T
+        starts, ends = (((at - box.centres) @ turn).T for at in (hulls.starts, hulls.ends))
+        shares = nearest_on_segments(starts, ends - starts, halves)
+        points = starts + shares * (ends - starts)
+        gaps = points.clip(-halves, halves) - points
+        lengths = np.sqrt((gaps**2).sum(axis=0))
+        link = int((lengths - hulls.radii).argmin())
+        share, length = shares[link], lengths[link]
+        velocities = world.link_velocities[link]
+        velocity = velocities[0] + share * (velocities[1] - velocities[0])
+        point = hulls.starts[link] + share * (hulls.ends[link] - hulls.starts[link])
+        towards = turn @ gaps[:, link] / length if length > 0.0 else _towards_middle(point, person)
+        return float(max(length - hulls.radii[link], 0.0)), float(velocity @ towards)
 
 
 def _towards_middle(point: Array, entry: SceneObject) -> Array:

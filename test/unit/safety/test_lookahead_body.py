@@ -65,6 +65,42 @@ def test_the_arm_does_not_reach_into_a_known_object(judge):
     assert (away.decision, away.predicted["collision"]) == (Decision.PASS, 0.0)
 
 
+@pytest.mark.parametrize("aside", [-0.04, 0.0, 0.04])
+@pytest.mark.parametrize("above", [-0.04, 0.0, 0.04])
+def test_a_finger_does_not_reach_into_any_part_of_a_box(judge, aside, above):
+    """The finger is 3 cm thick, the box 16 cm wide."""
+    vase = box("vase_1", 0.116 + aside, -0.439 - 0.04 - 0.08, 1.0 + above, (0.16, 0.16, 0.16))
+    hit = judge(Command(joints={"arm": 0.05}, duration_s=0.5), BESIDE, objects=vase)
+    assert (hit.predicted["collision"], hit.decision is Decision.PASS) == (1.0, False)
+    short = judge(Command(joints={"arm": 0.01}, duration_s=0.5), BESIDE, objects=vase)
+    assert (short.predicted["collision"], short.decision) == (0.0, Decision.PASS)
+
+
+def test_of_a_support_only_what_is_near_the_instructed_object_may_be_touched(judge):
+    """A tray that reaches 30 cm past the mug to the left and right."""
+    task = Task(target_ids=("mug_1",), target_class="mug", task="pick_up")
+    for x, passes in ((0.03, True), (0.03 - 0.45, False), (0.03 + 0.45, False)):
+        things = {
+            **box("mug_1", x, -0.58, 1.0),
+            **box("tray_1", x, -0.52, 1.0, (0.9, 0.12, 0.02)),
+        }
+        verdict = judge(
+            Command(joints={"arm": 0.05}, duration_s=0.5), BESIDE, objects=things, task=task
+        )
+        assert (verdict.decision is Decision.PASS) is passes
+
+
+def test_an_arm_that_is_deep_in_a_box_may_leave_and_go_no_deeper(judge):
+    """As after an object was seen in the wrong place."""
+    vase = box("vase_1", 0.116, -0.439, 1.0, size=(0.4, 0.2, 0.4))
+    at = dict(BESIDE, arm=0.05)
+    deeper, out = (
+        judge(Command(joints={"arm": target}, duration_s=0.5), at, objects=vase)
+        for target in (0.08, 0.02)
+    )
+    assert (deeper.decision is Decision.PASS, out.decision) == (False, Decision.PASS)
+
+
 def test_the_arm_does_reach_for_the_instructed_object_and_beside_it(judge):
     things = {
         **box("mug_1", 0.12, -0.58, 1.0),
