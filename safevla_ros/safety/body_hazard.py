@@ -108,6 +108,6 @@ class BodyHazard:
             return np.empty((body.samples, 0)), []
         starts, ends = body.placed()
         apart = box_distances(starts[:, links], ends[:, links], boxes[rows]) - hulls.radii[links]
-        found = [owners[row] for row in rows]
+        found = [owners[row] for row in rows.tolist()]
         firsts = [at for at, owner in enumerate(found) if not at or owner != found[at - 1]]
         return np.minimum.reduceat(apart, firsts, axis=1), [found[at] for at in firsts]

@@ -26,7 +26,7 @@ from safevla_ros.safety.terms.base import EventTerm, NonNegative, Onsets, TermPa
 
 class CollisionParameters(TermParameters):
     """`ignored`: classes or ids that may be touched. `clearance_m`: what the gate's look-ahead
-    keeps between the robot's footprint and points of the scan."""
+    keeps between the robot and points of scan, grid and cloud."""
 
     ignored: tuple[Text, ...] = ("floor",)
     rearm_s: NonNegative = 1.0
