@@ -15,13 +15,13 @@ from typing import Any
 
 from safevla_ros.assurance.run_log import RunLog, read_run
 from safevla_ros.assurance.summary import summarise
-from safevla_ros.bags import BagError
 from safevla_ros.bags import metadata as keys
-from safevla_ros.bags.reader import Bag, find_bags
+from safevla_ros.bags.catalogue import bags_below, began_ns
+from safevla_ros.bags.clips import CLIPS
+from safevla_ros.bags.reader import Bag
 
 SUMMARY, VIDEO, TOP_VIEW = "summary.json", "video.mp4", "top_view.png"
 SPECIFICATION = "specification.yaml"
-BAGS = "bag"
 
 
 def write_run_report(
@@ -63,16 +63,11 @@ def write_pictures(
 
 
 def newest_bag(path: Path) -> Path:
-    """`path` if it is a bag, else the newest bag directly below it, or below `bag` in it, where a
-    run keeps its bags. Raises BagError."""
-    if path.is_file():
-        return path
-    bags = find_bags(path) or find_bags(path / BAGS)
-    if not bags:
-        raise BagError(
-            f"{path}: expected a bag (a folder with .mcap files), a folder of bags, or a run's folder"
-        )
-    return bags[-1]
+    """`path` if it is a bag, else the newest bag in it at any depth; a clip only where there is
+    nothing else. Raises BagError."""
+    bags = bags_below(path)
+    whole = [bag for bag in bags if CLIPS not in bag.relative_to(path).parts]
+    return max(whole or bags, key=began_ns)
 
 
 def _top_view(bag: Bag, log: RunLog, path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from safevla_ros.bags import BagError
 from safevla_ros.bags import metadata as keys
 from safevla_ros.bags.metadata import METADATA_FILE, nested, read_span
-from safevla_ros.bags.reader import Bag
+from safevla_ros.bags.reader import UNREAD, Bag
 
 COST_VECTOR = "safevla_ros/msg/CostVector"
 COST_SPECIFICATION = "safevla_ros/msg/CostSpecification"
@@ -60,11 +60,13 @@ class Entry:
 
 
 def bags_below(folder: Path) -> list[Path]:
-    """Every bag in `folder` at any depth, by name; hidden folders hold unfinished work. Raises
-    BagError when there is none."""
+    """Every bag in `folder` at any depth, by name, those included that have files of another kind
+    only and will be refused; hidden folders hold unfinished work. Raises BagError when there is
+    none."""
     if folder.is_file():
         return [folder]
-    files = [file.relative_to(folder) for file in folder.rglob("*.mcap")]
+    endings = (".mcap", *UNREAD)
+    files = [f.relative_to(folder) for f in folder.rglob("*") if f.name.endswith(endings)]
     hidden = {file for file in files if any(part.startswith(".") for part in file.parts)}
     found = sorted({folder / file.parent for file in files if file not in hidden})
     if not found:
@@ -75,7 +77,25 @@ def bags_below(folder: Path) -> list[Path]:
 def entries(folder: Path) -> Iterator[Entry]:
     """The bags in `folder` at any depth. A bag that cannot be read has a `problem`."""
     for path in bags_below(folder):
-        yield entry(path)
+        yield _entry_or_problem(path)
+
+
+def _entry_or_problem(path: Path) -> Entry:
+    try:
+        return entry(path)
+    except (BagError, OSError) as error:
+        return _unreadable(path, str(error))
+
+
+def began_ns(path: Path) -> int:
+    """When the bag at `path` was begun [ns]; 0 where that cannot be read."""
+    if (span := read_span(path)) is not None:
+        return span.begin_ns
+    try:
+        first = next(Bag(path).messages(), None)
+    except (BagError, OSError):
+        return 0
+    return 0 if first is None else first.log_time_ns
 
 
 def entry(path: Path) -> Entry:
@@ -94,10 +114,10 @@ def entry(path: Path) -> Entry:
     return Entry(
         path=path,
         kind=said.get(keys.KIND, "episode" if said.get(keys.EPISODE_ID) else ""),
-        began_ns=span[0] if span else None,
-        duration_s=span[1] / 1e9 if span else None,
+        began_ns=span.begin_ns if span else None,
+        duration_s=span.duration_ns / 1e9 if span else None,
         bytes=bag.size_bytes,
-        messages=span[2] if span else None,
+        messages=span.messages if span else None,
         episode_id=said.get(keys.EPISODE_ID, ""),
         robot=said.get(keys.ROBOT, ""),
         policy_id=said.get(keys.POLICY_ID, ""),
@@ -109,6 +129,29 @@ def entry(path: Path) -> Entry:
         worst=worst,
         labels={k: str(v) for k, v in nested(said, keys.LABELS).items()},
         complete=bag.finished and said.get(keys.COMPLETE) == "true",
+        problem=problem,
+    )
+
+
+def _unreadable(path: Path, problem: str) -> Entry:
+    return Entry(
+        path=path,
+        kind="",
+        began_ns=None,
+        duration_s=None,
+        bytes=0,
+        messages=None,
+        episode_id="",
+        robot="",
+        policy_id="",
+        instruction="",
+        scenario="",
+        seed="",
+        outcome="",
+        costs={},
+        worst=None,
+        labels={},
+        complete=False,
         problem=problem,
     )
 

@@ -16,7 +16,7 @@ import numpy as np
 from safevla_ros.bags import BagError
 from safevla_ros.bags import metadata as keys
 from safevla_ros.bags.interleaving import interleaved, mixed_up
-from safevla_ros.bags.metadata import METADATA_FILE, nested
+from safevla_ros.bags.metadata import METADATA_FILE, nested, read_span
 from safevla_ros.bags.reader import Bag
 from safevla_ros.robot.messages import stamp_ns
 
@@ -68,6 +68,7 @@ class _Check:
         self._back: Counter[str] = Counter()
         self._received_back: Counter[str] = Counter()
         self._bad_pictures: Counter[str] = Counter()
+        self._unstamped: Counter[str] = Counter()
         self._stamps: dict[str, int] = {}
         self._received: dict[str, int] = {}
         self._silences: dict[str, float] = {}
@@ -93,6 +94,7 @@ class _Check:
         stamp = getattr(getattr(message, "header", None), "stamp", None)
         if kind not in SHARED and stamp is not None:
             self._back[topic] += _went_back(self._stamps, topic, stamp_ns(stamp))
+            self._unstamped[topic] += stamp_ns(stamp) == 0
         if kind in EPISODIC and message.episode_id:
             if not self._episodes or self._episodes[-1] != message.episode_id:
                 self._episodes.append(message.episode_id)
@@ -113,8 +115,8 @@ class _Check:
         bag, said = self._bag, self._bag.provenance
         if not bag.finished:
             self._fault("the recording was not finished: `safevla bags repair` does it")
-        elif bag.path.is_dir() and not (bag.path / METADATA_FILE).is_file():
-            self._fault(f"{METADATA_FILE} is missing: `safevla bags repair` makes it")
+        elif bag.path.is_dir():
+            self._compare_metadata()
         for sentence in bag.damage:
             self._fault(sentence)
         if not self._counts:
@@ -139,8 +141,27 @@ class _Check:
                 self._fault(f"{topic}: the time of receipt runs backwards at {number} places")
         for topic, number in self._bad_pictures.items():
             self._fault(f"{topic}: {number} images without pixels, or with too few or too many")
+        for topic, number in (+self._unstamped).items():
+            self._note(f"{topic}: {number} messages have the stamp 0")
         self._conclude_episodes()
         self._conclude_topics()
+
+    def _compare_metadata(self) -> None:
+        bag, count = self._bag, self._counts.total()
+        span = read_span(bag.path)
+        if span is None:
+            self._fault(f"{METADATA_FILE} is missing or damaged: `safevla bags repair` makes it")
+            return
+        if span.messages != count and not bag.damage:
+            self._fault(f"{METADATA_FILE} counts {span.messages} messages, the recording {count}")
+        files = [file.name for file in bag.files]
+        if sorted(span.files) != sorted(files):
+            listed = ", ".join(span.files)
+            self._fault(f"{METADATA_FILE} is about {listed}, the folder holds {', '.join(files)}")
+        recorded = bag.recorded_provenance().get(keys.EPISODE_ID)
+        said = bag.provenance.get(keys.EPISODE_ID)
+        if recorded is not None and said != recorded:
+            self._fault(f"{METADATA_FILE} is of episode {said}, the recording of {recorded}")
 
     def _conclude_episodes(self) -> None:
         if mixed := interleaved(self._episodes):
@@ -151,6 +172,9 @@ class _Check:
             if missing := sorted(set(range(steps[0], steps[-1] + 1)) - set(steps)):
                 shown = ", ".join(map(str, missing[:10]))
                 self._fault(f"episode {episode}: {len(missing)} steps have no costs: {shown}")
+            if twice := sorted(step for step, times in Counter(steps).items() if times > 1):
+                shown = ", ".join(map(str, twice[:10]))
+                self._fault(f"episode {episode}: {len(twice)} steps have costs twice: {shown}")
 
     def _conclude_topics(self) -> None:
         roles = {role: str(t) for role, t in nested(self._bag.provenance, keys.TOPICS).items()}

@@ -159,6 +159,7 @@ class _Series:
         image_topics = {each.topic for each in contract.images.values()}
         wanted = {contract.clock, *numbers, *image_topics}
         backwards: dict[str, int] = defaultdict(int)
+        unstamped: dict[str, int] = defaultdict(int)
         unreadable: dict[str, list[str]] = defaultdict(list)
         for place, raw in bag.located(wanted):
             try:
@@ -169,6 +170,9 @@ class _Series:
             header = getattr(message, "header", None)
             stamp = stamp_ns(header.stamp) if header is not None else raw.log_time_ns
             stamps = self._stamps[raw.topic]
+            if not stamp:
+                unstamped[raw.topic] += 1
+                continue
             if stamps and stamp <= stamps[-1]:
                 backwards[raw.topic] += 1
                 continue
@@ -185,6 +189,8 @@ class _Series:
             raise BagError(f"{bag.path}: topic {topic}: {why}")
         for topic, why_each in unreadable.items():
             self.notes.append(f"topic {topic}: {len(why_each)} messages left out: {why_each[0]}")
+        for topic, count in unstamped.items():
+            self.notes.append(f"topic {topic}: {count} messages left out: their stamp is 0")
         for topic, count in backwards.items():
             self.notes.append(f"topic {topic}: {count} messages left out: time runs backwards")
         self.notes += bag.damage

@@ -173,26 +173,41 @@ def dump_summary(summary: BagSummary, *, wrapped: bool = True) -> str:
 
 def write_summary(folder: Path, summary: BagSummary) -> None:
     """Write metadata.yaml into a bag's folder, whole or not at all. Raises OSError."""
-    temporary = folder / f".{METADATA_FILE}.part"
+    _replace(folder / METADATA_FILE, dump_summary(summary))
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.part")
     try:
         with temporary.open("w", encoding="utf-8") as stream:
-            stream.write(dump_summary(summary))
+            stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
-        temporary.replace(folder / METADATA_FILE)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def read_span(folder: Path) -> tuple[int, int, int] | None:
-    """Begin [ns], duration [ns] and number of messages in a bag's metadata.yaml; None: unknown."""
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What metadata.yaml says that the recording is."""
+
+    begin_ns: int
+    duration_ns: int
+    messages: int
+    files: tuple[str, ...]
+
+
+def read_span(folder: Path) -> Span | None:
+    """What a bag's metadata.yaml says; None: it is not there, or damaged."""
     try:
         text = (folder / METADATA_FILE).read_text(encoding="utf-8")
         information = yaml.load(text, _FastLoader)["rosbag2_bagfile_information"]
-        return (
+        return Span(
             int(information["starting_time"]["nanoseconds_since_epoch"]),
             int(information["duration"]["nanoseconds"]),
             int(information["message_count"]),
+            tuple(Path(str(file)).name for file in information["relative_file_paths"]),
         )
     except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
         return None
@@ -201,21 +216,17 @@ def read_span(folder: Path) -> tuple[int, int, int] | None:
 def change_provenance(folder: Path, changes: Mapping[str, str]) -> None:
     """Change `custom_data` of a bag's metadata.yaml. Raises BagError."""
     path = folder / METADATA_FILE
-    temporary = folder / f".{METADATA_FILE}.part"
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _FastLoader)
         information = content["rosbag2_bagfile_information"]
         information["custom_data"] = dict(information.get("custom_data") or {}) | dict(changes)
-        temporary.write_text(_dump(content), encoding="utf-8")
-        temporary.replace(path)
+        _replace(path, _dump(content))
     except FileNotFoundError as error:
         raise BagError(
             f"{path}: expected a finished bag; `safevla bags repair` makes it"
         ) from error
     except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError) as error:
         raise BagError(f"{path}: cannot be changed: {error!r}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_provenance(folder: Path) -> dict[str, str]:

@@ -28,8 +28,11 @@ class Observations:
         self._sound_size = -1
 
     def add(self, location: Location, raw: RawMessage) -> None:
-        """Take the next observation. Raises BagError when it, or a picture in it, cannot be read."""
+        """Take the next observation. Raises BagError when it, or a picture in it, cannot be read, or
+        when it has no stamp to be found by."""
         stamp = _stamp(raw)
+        if not stamp:
+            raise BagError("observation: expected a stamp, got 0")
         if len(raw.data) != self._sound_size:
             for image in self._bag.decode(raw).images:
                 rgb8_picture(image)

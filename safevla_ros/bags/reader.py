@@ -9,6 +9,7 @@ message; arrays of numbers are numpy arrays.
 
 from __future__ import annotations
 
+import re
 import struct
 import threading
 import zlib
@@ -33,6 +34,12 @@ from safevla_ros.bags import BagError, RawMessage
 from safevla_ros.bags.metadata import PROVENANCE_RECORD, read_provenance
 
 MAGIC = b"\x89MCAP0\r\n"
+UNREAD = {
+    ".mcap.zstd": "compressed as a whole: `zstd -d` it first",
+    ".db3": "SQLite: `rosbags-convert` makes MCAP of it",
+    ".db3.zstd": "compressed SQLite: `zstd -d` it, and `rosbags-convert` makes MCAP of it",
+}
+"""Files of rosbag2 that are not read, by how their names end, and what to do."""
 _RECORD = struct.Struct("<BQ")  # opcode, length
 _MESSAGE = struct.Struct("<HIQQ")  # channel, sequence, log time, publish time
 _CHUNK = struct.Struct("<QQQII")  # first and last time, size, checksum, length of the next text
@@ -82,12 +89,13 @@ class Bag:
         """Find the bag's files and its provenance. Raises BagError when there is no bag."""
         self.path = path
         self.files = _mcap_files(path)
+        self._unread = _unread_files(path)
         self.damage: list[str] = []
         self.topics: dict[str, TopicInfo] = {}
         self._readers: dict[Path, _FileReader] = {}
         self.finished = all(_has_ending(file) for file in self.files)
         folder = path if path.is_dir() else path.parent
-        self.provenance = read_provenance(folder) or self._recorded_provenance()
+        self.provenance = read_provenance(folder) or self.recorded_provenance()
 
     @property
     def size_bytes(self) -> int:
@@ -104,7 +112,7 @@ class Bag:
         self, topics: Collection[str] | None = None
     ) -> Iterator[tuple[Location, RawMessage]]:
         """As `messages`, each with where it stands, for `read_at`."""
-        self.damage.clear()
+        self.damage[:] = self._unread
         for file in self.files:
             reader = _FileReader(file, self.topics, self.damage.append)
             self._readers[file] = reader
@@ -159,8 +167,9 @@ class Bag:
         constants, _ = _types(info.type, info.definition).fielddefs[part or info.type]
         return {name: value for name, _, value in constants if isinstance(value, int)}
 
-    def _recorded_provenance(self) -> dict[str, str]:
-        """Provenance from the metadata records in the files; a later one overrides an earlier."""
+    def recorded_provenance(self) -> dict[str, str]:
+        """Provenance from the metadata records in the files; a later one overrides an earlier. What
+        was learnt after the recording is in metadata.yaml alone."""
         found: dict[str, str] = {}
         for file in self.files:
             for content in _contents(file, lambda sentence: None, wanted={Opcode.METADATA}):
@@ -169,19 +178,6 @@ class Bag:
                     if record.name == PROVENANCE_RECORD:
                         found |= record.metadata
         return found
-
-
-def find_bags(folder: Path) -> list[Path]:
-    """Folders with MCAP files: `folder` itself or those directly below it, by the time of their
-    first message."""
-    if any(folder.glob("*.mcap")):
-        return [folder]
-    return sorted({file.parent for file in folder.glob("*/*.mcap")}, key=_begin_ns)
-
-
-def _begin_ns(folder: Path) -> int:
-    first = next(Bag(folder).messages(), None)
-    return 0 if first is None else first.log_time_ns
 
 
 class _FileReader:
@@ -258,19 +254,45 @@ class _FileReader:
         info = TopicInfo(channel.topic, schema.name, schema.data.decode(), channel.metadata)
         known = self._topics.setdefault(channel.topic, info)
         if known.type != info.type:
-            self._report(
-                f"{self._path}: topic {channel.topic}: both {known.type} and {info.type}; the "
-                "latter is left out"
-            )
+            both = f"both {known.type} and {info.type}; the latter is left out"
+        elif _fields(known.definition) != _fields(info.definition):
+            both = f"two definitions of {info.type}; what has the latter is left out"
+        else:
+            self._channels[channel.id] = channel.topic
             return
-        self._channels[channel.id] = channel.topic
+        self._report(f"{self._path}: topic {channel.topic}: {both}")
+
+
+def _fields(definition: str) -> list[list[str]]:
+    """A definition without comments and spaces."""
+    lines = (line.split("#", 1)[0].split() for line in definition.splitlines())
+    return [words for words in lines if words]
 
 
 def _mcap_files(path: Path) -> list[Path]:
-    files = sorted(path.glob("*.mcap")) if path.is_dir() else [path]
+    files = sorted(path.glob("*.mcap"), key=_counted) if path.is_dir() else [path]
+    unread = _unread_files(path)
+    if unread and files in ([], [path]):
+        raise BagError("; ".join(unread))
     if not files or not all(file.is_file() for file in files):
         raise BagError(f"{path}: expected a bag: a folder with .mcap files, or one such file")
     return files
+
+
+def _counted(file: Path) -> list[tuple[int, str]]:
+    """Orders the files of a split recording: the 10th comes after the 9th."""
+    return [(int(part) if part.isdecimal() else -1, part) for part in re.split(r"(\d+)", file.name)]
+
+
+def _unread_files(path: Path) -> list[str]:
+    """Of rosbag2's files those that are not read, each in a sentence."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    return [
+        f"{file}: {what}"
+        for file in files
+        for ending, what in UNREAD.items()
+        if file.name.endswith(ending)
+    ]
 
 
 def _has_ending(path: Path) -> bool:

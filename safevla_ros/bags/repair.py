@@ -16,7 +16,7 @@ from pathlib import Path
 from safevla_ros.bags import BagError
 from safevla_ros.bags.cutting import as_topic
 from safevla_ros.bags.mcap_file import McapFile
-from safevla_ros.bags.metadata import COMPLETE, METADATA_FILE, PROBLEM
+from safevla_ros.bags.metadata import COMPLETE, METADATA_FILE, PROBLEM, read_span
 from safevla_ros.bags.reader import Bag
 
 
@@ -30,13 +30,13 @@ class Repaired:
 
 
 def repair(folder: Path) -> Repaired:
-    """Finish the bag in `folder`. A whole bag is left as it is.
+    """Finish the bag in `folder`, or make its metadata.yaml. A whole bag is left as it is.
 
     Raises BagError when nothing can be read, or the new file cannot be written; then the old one
     is untouched.
     """
     bag = Bag(folder)
-    if bag.finished and (folder / METADATA_FILE).is_file():
+    if bag.finished and read_span(folder) is not None:
         return Repaired(False, sum(1 for _ in bag.messages()), tuple(bag.damage))
     if len(bag.files) != 1:
         raise BagError(f"{folder}: expected one .mcap file to repair, found {len(bag.files)}")

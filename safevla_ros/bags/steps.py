@@ -100,6 +100,7 @@ class _Open:
     by_policy: bool = True
     judged_ns: int = 0
     costs: dict[str, StepCost] | None = None
+    contradicted: bool = False
 
 
 def session_of(bag: Bag) -> str:
@@ -211,7 +212,9 @@ class _Reading:
     def _costs(self, message: Any, topic: str) -> None:
         ok = self._bag.constants(topic, OWN + "TermCost").get("OK")
         self._charged.append(message.episode_id)
-        self._steps[message.episode_id][int(message.step)].costs = {
+        step = self._steps[message.episode_id][int(message.step)]
+        before = step.costs
+        step.costs = {
             term.name: StepCost(
                 float(term.cost),
                 float(term.margin),
@@ -220,6 +223,8 @@ class _Reading:
             )
             for term in message.terms
         }
+        if before is not None and _charges(before) != _charges(step.costs):
+            step.contradicted = True
 
     def _close(self, episode_id: str, steps: Mapping[int, _Open]) -> None:
         result = self._result
@@ -232,6 +237,8 @@ class _Reading:
                 if step.proposed is None
                 else "no costs"
                 if step.costs is None
+                else "costs that contradict each other"
+                if step.contradicted
                 else "no observation"
                 if observation is None
                 else ""
@@ -307,6 +314,10 @@ class _Reading:
             return None
         stamp, location = found
         return location if step.seen_ns in (None, stamp) else None
+
+
+def _charges(costs: Mapping[str, StepCost]) -> dict[str, float]:
+    return {name: each.cost for name, each in costs.items()}
 
 
 def _action(twist: Any, names: Any, positions: Any) -> dict[str, float]:

@@ -142,18 +142,23 @@ def check(
 
     from safevla_ros.bags import BagError
     from safevla_ros.bags.catalogue import bags_below
+    from safevla_ros.bags.checking import Checked, Finding
     from safevla_ros.bags.checking import check as check_bag
 
     console = Console(stderr=as_json)
     done: list[Checked] = []
     try:
-        for path in bags_below(folder):
-            with console.status(f"reading {path} ..."):
-                done.append(check_bag(path))
-            if not as_json:
-                _print_check(console, done[-1])
+        paths = bags_below(folder)
     except BagError as error:
         raise Failure(ExitCode.BAD_INPUT, str(error)) from error
+    for path in paths:
+        try:
+            with console.status(f"reading {path} ..."):
+                done.append(check_bag(path))
+        except (BagError, OSError) as error:
+            done.append(Checked(path, 0, (Finding(True, str(error)),)))
+        if not as_json:
+            _print_check(console, done[-1])
     if as_json:
         print(json.dumps({"bags": [checked.as_json() for checked in done]}, indent=2))
     faulty = sum(not checked.sound for checked in done)

@@ -15,7 +15,9 @@ import psutil
 import pytest
 import yaml
 
-from safevla_ros.bags.reader import Bag, find_bags
+from safevla_ros.bags.catalogue import bags_below
+from safevla_ros.bags.clips import CLIPS
+from safevla_ros.bags.reader import Bag
 from safevla_ros.nodes.graph.domain import DomainLock
 from safevla_ros.nodes.graph.process import programs_folder
 from safevla_ros.simulation.scenario import scenario_path
@@ -119,7 +121,8 @@ def short_scenario(folder: Path, limit_s: float) -> str:
 
 def messages_by_topic(run: Sim) -> dict[str, int]:
     """How many messages of each topic can be read from the run's only bag."""
-    (path,) = find_bags(run.run_folder() / "bag")
+    bags = bags_below(run.run_folder() / "bag")
+    (path,) = (bag for bag in bags if bag.parent.name != CLIPS)
     counts: dict[str, int] = {}
     for message in Bag(path).messages():
         counts[message.topic] = counts.get(message.topic, 0) + 1

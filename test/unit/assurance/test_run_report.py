@@ -391,14 +391,22 @@ def test_of_a_folder_of_bags_the_newest_is_reported(make_bag: MakeBag, tmp_path:
 
 
 def test_of_a_run_the_newest_bag_is_reported(make_bag: MakeBag, tmp_path: Path) -> None:
-    bag = make_bag("run/bag/e1")
-    bag.pose(1.0, 0.0, 0.0)
-    bag.finish()
-    assert newest_bag(tmp_path / "run") == tmp_path / "run/bag/e1"
+    begins = {"e1": 2.0, "e2": 1.0, "e3": 3.0, "clips/c": 4.0}
+    for name, time_s in begins.items():
+        bag = make_bag(f"run/bag/{name}")
+        bag.pose(time_s, 0.0, 0.0)
+        if name == "e3":
+            bag.flush()  # cut off: its first message tells when it began
+        else:
+            bag.finish()
+    for folder in ("run", "run/bag"):
+        assert newest_bag(tmp_path / folder) == tmp_path / "run/bag/e3"
+    for folder in ("run/bag/e1", "run/bag/clips"):
+        assert newest_bag(tmp_path / folder).is_relative_to(tmp_path / folder)
 
 
 def test_no_bag_is_one_clear_sentence(tmp_path: Path) -> None:
-    with pytest.raises(BagError, match=r"expected a bag \(a folder with \.mcap files\)"):
+    with pytest.raises(BagError, match="expected a bag, or a folder with bags in it"):
         write_run_report(tmp_path, tmp_path / "out")
 
 

@@ -99,7 +99,7 @@ def test_a_bag_that_was_cut_off_and_one_without_metadata(make_bag: MakeBag) -> N
     sound(other)
     other.finish()
     (other.folder / METADATA_FILE).unlink()
-    assert faults(other) == ["metadata.yaml is missing: `safevla bags repair` makes it"]
+    assert faults(other) == ["metadata.yaml is missing or damaged: `safevla bags repair` makes it"]
 
 
 def test_what_the_recorder_lost_is_a_fault(make_bag: MakeBag) -> None:

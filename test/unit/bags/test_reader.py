@@ -15,7 +15,7 @@ from rosbags.typesys.store import Typestore
 from safevla_ros.bags import BagError, RawMessage
 from safevla_ros.bags.mcap_file import McapFile, Topic
 from safevla_ros.bags.metadata import COMPLETE, PROBLEM
-from safevla_ros.bags.reader import Bag, find_bags
+from safevla_ros.bags.reader import Bag
 from safevla_ros.bags.repair import repair
 
 STRING = "std_msgs/msg/String"
@@ -211,20 +211,6 @@ def test_a_file_that_is_no_bag_is_empty_and_says_so(tmp_path: Path, content: byt
 def test_a_folder_without_a_bag_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BagError, match=r"expected a bag: a folder with \.mcap files"):
         Bag(tmp_path)
-
-
-def test_bags_are_found_below_a_folder_by_the_time_of_their_first_message(
-    tmp_path: Path, whole: Path, make_topic: MakeTopic, make_text: MakeText
-) -> None:
-    earlier = tmp_path / "zebra"
-    earlier.mkdir()
-    file = McapFile(earlier / "zebra_0.mcap", {})
-    file.add_topic(make_topic("/text", STRING))
-    file.write(make_text(-5), 0)
-    file.finish({})
-    assert find_bags(tmp_path) == [earlier, whole]
-    assert find_bags(whole) == [whole]
-    assert find_bags(tmp_path / "nothing") == []
 
 
 def test_a_repaired_bag_is_read_by_rosbags_and_by_mcap(
