@@ -18,8 +18,9 @@ wanted=$(cat requirements/train.txt "requirements/$distro.lock" | cksum)
 echo "installing torch, Ray and what goes with them (0.3 GB, or 3 with CUDA; minutes) ..."
 rm -f "$stamp"
 "$venv/bin/python3" -m pip install --quiet --disable-pip-version-check --no-input --retries 10 \
-    --requirement requirements/train.txt --constraint "requirements/$distro.lock" \
+    --no-compile --requirement requirements/train.txt --constraint "requirements/$distro.lock" \
     ${index:+--extra-index-url "$index"}
+"$venv/bin/python3" -m compileall -q -j 0 -x '/tests?/' "$venv/lib" >/dev/null 2>&1 || true
 "$venv/bin/python3" -c "
 import torch
 print('torch', torch.__version__, 'on', torch.cuda.get_device_name() if torch.cuda.is_available() else 'the CPU')"

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rclpy.action import ActionClient
 from rclpy.qos import qos_profile_sensor_data
 from robot import moves, safety_graph
 from sensor_msgs.msg import Image
@@ -74,7 +73,7 @@ class Around:
         self.safety, self.graph, self.robot = safety, safety.graph, safety.robot
         self.folder = folder
         self.cameras = Cameras(self.graph.node)
-        self.goals = ActionClient(self.graph.node, RunPolicy, topics.RUN_POLICY)
+        self.goals = self.graph.action_client(RunPolicy, topics.RUN_POLICY)
         tiny_policy.write_chunk(folder)
         safety.bring_up()
         self.ingest, self.inference = self.start_ingest(), self.start_inference()

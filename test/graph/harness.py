@@ -22,6 +22,7 @@ from typing import Any
 import rclpy
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
+from rclpy.action import ActionClient
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -204,8 +205,13 @@ class NodeUnderTest:
         known for a while, and what is sent to them is lost.
         """
         end = time.monotonic() + DEADLINE_S
-        while (answer := self._graph.ask(self._get, GetState.Request(), 0.5)) is None:
+        answer = None
+        while answer is None:
             assert time.monotonic() < end, f"{self.name} does not answer:\n{self.output()}"
+            if self._get.service_is_ready():
+                answer = self._graph.ask(self._get, GetState.Request(), 0.5)
+            else:
+                time.sleep(0.01)
         return answer.current_state.id
 
     def bring_up(self) -> NodeUnderTest:
@@ -274,6 +280,15 @@ class Graph:
         collector = Collector(topic)
         self.node.create_subscription(message_type, topic, collector.add, qos)
         return collector
+
+    def action_client(self, action_type: type, name: str) -> ActionClient:
+        """A client of an action. The thread that spins makes it: rclpy hands an action client to
+        the executor before it is whole."""
+        made = threading.Event()
+        task = self._executor.create_task(ActionClient, self.node, action_type, name)
+        task.add_done_callback(lambda _: made.set())
+        assert made.wait(DEADLINE_S), f"no client of action {name}"
+        return task.result()
 
     def call(self, client: Any, request: Any, deadline_s: float = DEADLINE_S) -> Any:
         """Call a service and wait for its answer."""

@@ -181,6 +181,22 @@ class Robot:
         """The first final command that moves the base."""
         return self.final.wait_entry(moves, what="a moving command", since=since)
 
+    def settle(self) -> None:
+        """Be well, with no episode, and forget what was heard: for the next test."""
+        self.spoil = lambda odometry: None
+        self.silent.clear()
+        self.contacts = []
+        self.joints = dict(JOINTS)
+        self.end_episode("")
+        self.statuses.wait(
+            lambda status: not status.stale_signals and not status.episode_id,
+            what="fresh signals and no episode",
+            since=self.statuses.mark(),
+        )
+        kept = (self.final, self.trajectories, self.statuses, self.events, self.gated, self.costs)
+        for collector in kept:
+            collector.clear()
+
     def close(self) -> None:
         """Fall silent."""
         self._ended.set()

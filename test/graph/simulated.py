@@ -7,14 +7,16 @@ tests of the gate.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Twist
 from harness import DEADLINE_S, Graph, NodeUnderTest
-from rclpy.action import ActionClient
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
@@ -67,7 +69,8 @@ class SimulatedGraph:
         self.episodes = graph.collect(Episode, topics.EPISODE, topics.latched(depth=100))
         self.chunks = graph.collect(ActionChunk, topics.ACTION_CHUNK)
         self.candidates = graph.collect(CandidateCommand, "candidate_command")
-        self.goals = ActionClient(graph.node, RunPolicy, topics.RUN_POLICY)
+        self._sent: list[Goal] = []
+        self.goals = graph.action_client(RunPolicy, topics.RUN_POLICY)
         self._reset = graph.node.create_client(ResetScenario, topics.RESET_SCENARIO)
         self._load = graph.node.create_client(LoadPolicy, topics.LOAD_POLICY)
         self._shadow = graph.node.create_client(LoadPolicy, topics.SHADOW_POLICY)
@@ -85,30 +88,48 @@ class SimulatedGraph:
 
     def start_robot(self, **parameters: Any) -> NodeUnderTest:
         """The simulated robot, active."""
-        parameters = {"robot": "sim", "scenario": self.scenario} | parameters
-        return self.graph.start("sim_robot", **parameters).bring_up()
+        return self._start("sim_robot", scenario=self.scenario, **parameters).bring_up()
 
     def start_ingest(self, **parameters: Any) -> NodeUnderTest:
         """The camera ingest, active."""
-        return self.graph.start("camera_ingest", robot="sim", **parameters).bring_up()
+        return self._start("camera_ingest", **parameters).bring_up()
 
     def start_inference(self, policy: str | Path, **parameters: Any) -> NodeUnderTest:
         """The inference node, active, once it can be heard and asked."""
-        node = self.graph.start(
-            "vla_inference", robot="sim", scenario=self.scenario, policy=policy, **parameters
-        ).bring_up()
+        node = self._start("vla_inference", scenario=self.scenario, policy=policy, **parameters)
+        node.bring_up()
         assert self.goals.wait_for_server(DEADLINE_S)
         return node
+
+    def _start(self, executable: str, **parameters: Any) -> NodeUnderTest:
+        return self.graph.start(executable, **({"robot": "sim"} | parameters))
 
     def bring_up(
         self, policy: str | Path, real_time_factor: float = 2.0, **parameters: Any
     ) -> None:
-        """All three; `parameters` are the inference node's."""
-        self.robot = self.start_robot(real_time_factor=real_time_factor)
-        self.ingest = self.start_ingest()
-        self.inference = self.start_inference(policy, **parameters)
+        """All three, which begin at once; `parameters` are the inference node's."""
+        started = (
+            self._start("sim_robot", scenario=self.scenario, real_time_factor=real_time_factor),
+            self._start("camera_ingest"),
+            self._start("vla_inference", scenario=self.scenario, policy=policy, **parameters),
+        )
+        self.robot, self.ingest, self.inference = (node.bring_up() for node in started)
+        assert self.goals.wait_for_server(DEADLINE_S)
         self.graph.wait_matched(self._base)
         self.graph.wait_matched(self._joints)
+
+    def settle(self) -> None:
+        """End what a test left running, and forget what was heard: for the next test."""
+        for goal in self._sent:
+            if goal.accepted and not goal.ended and self.inference.process.poll() is None:
+                goal.cancel()
+                goal.result()
+        self.graph.wait_for(
+            lambda: all(m.state == Episode.ENDED for m in self.episodes.messages[-1:]),
+            "the end of an episode",
+        )
+        for forgetful in (self._sent, self.episodes, self.chunks, self.candidates):
+            forgetful.clear()
 
     def reset(self, scenario: str = "") -> ResetScenario.Response:
         """Start the scenario anew."""
@@ -128,7 +149,9 @@ class SimulatedGraph:
 
     def send(self, instruction: str = "find the mug", **goal: Any) -> Goal:
         """Send a goal; its acceptance is awaited."""
-        return Goal(self, RunPolicy.Goal(instruction=instruction, **goal))
+        sent = Goal(self, RunPolicy.Goal(instruction=instruction, **goal))
+        self._sent.append(sent)
+        return sent
 
     def scenario_goal(self) -> dict[str, Any]:
         """The scenario's own goal, after a reset, as arguments of `send`."""
@@ -138,6 +161,26 @@ class SimulatedGraph:
             name: getattr(answer, name)
             for name in ("instruction", "task", "target_class", "target_ids", "time_limit_s")
         }
+
+
+@contextmanager
+def simulated_graph(folder: Path) -> Iterator[SimulatedGraph]:
+    """A SimulatedGraph; everything that it started ends with it."""
+    graph = Graph(folder)
+    try:
+        yield SimulatedGraph(graph, folder)
+    finally:
+        graph.close()
+
+
+class OnOneGraph:
+    """Tests of one graph, which `started` brings up: each finds the scenario anew and no episode."""
+
+    @pytest.fixture
+    def simulated(self, started):
+        started.graph.wait_for(lambda: started.reset().success, "the scenario anew")
+        yield started
+        started.settle()
 
 
 class Goal:
@@ -150,6 +193,7 @@ class Goal:
             graph.goals.send_goal_async(goal, lambda item: self.feedback.append(item.feedback))
         )
         self.accepted: bool = self._handle.accepted
+        self.ended = False
 
     def cancel(self) -> None:
         """Ask for its end."""
@@ -158,6 +202,7 @@ class Goal:
     def result(self, deadline_s: float = 60.0) -> tuple[int, RunPolicy.Result]:
         """(status, a constant of GoalStatus; result)."""
         answer = self._await(self._handle.get_result_async(), deadline_s)
+        self.ended = True
         return answer.status, answer.result
 
     def _await(self, future: Any, deadline_s: float = DEADLINE_S) -> Any:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from action_msgs.msg import GoalStatus
-from simulated import Diagnostics, SimulatedGraph
+from simulated import Diagnostics, OnOneGraph, SimulatedGraph, simulated_graph
 
 from safevla_ros.msg import (
     ActionChunk,
@@ -43,6 +43,12 @@ def simulated(graph, tmp_path):
 def states(simulated, episode_id):
     """The states that an episode went through."""
     return [message.state for message in simulated.episodes.messages if message.id == episode_id]
+
+
+def stands(candidate):
+    """Whether a candidate moves nothing."""
+    twist = candidate.twist
+    return not (twist.linear.x or twist.angular.z or candidate.joint_names)
 
 
 def random_tokens(seed):
@@ -118,24 +124,32 @@ def test_one_episode_of_the_random_policy_from_goal_to_verdict(simulated):
     assert {item.episode_id for item in goal.feedback} == {result.episode_id}
 
 
-def test_the_scripted_expert_is_given_the_truth_and_succeeds(simulated):
-    simulated.bring_up("scripted-careful", real_time_factor=3.0)
-    goal = simulated.send(**simulated.scenario_goal())
-    status, result = goal.result(deadline_s=90.0)
-    assert (status, result.outcome) == (GoalStatus.STATUS_SUCCEEDED, Episode.SUCCESS), result.reason
-    ended = simulated.episodes.wait(lambda m: m.id and m.state == Episode.ENDED, what="the end")
-    assert ended.policy_id == "scripted-careful"
-    assert ended.outcome_reason == result.reason
-    assert all(item.phase for item in goal.feedback)
+class TestScripted(OnOneGraph):
+    """One graph, with the careful expert, for both."""
 
+    @pytest.fixture(scope="class")
+    def started(self, domain, tmp_path_factory):
+        with simulated_graph(tmp_path_factory.mktemp("scripted")) as made:
+            made.bring_up("scripted-careful", real_time_factor=3.0)
+            yield made
 
-def test_a_target_that_is_not_there_ends_the_episode_with_the_reason(simulated):
-    simulated.bring_up("scripted-careful")
-    status, result = simulated.send("find the unicorn", target_ids=["unicorn-1"]).result()
-    assert (status, result.outcome) == (GoalStatus.STATUS_ABORTED, Episode.ABORTED)
-    assert "unicorn-1" in result.reason
-    # A latched topic keeps the last state only: RUNNING, a moment before, may not get through.
-    assert states(simulated, result.episode_id)[-1] == Episode.ENDED
+    def test_the_scripted_expert_is_given_the_truth_and_succeeds(self, simulated):
+        goal = simulated.send(**simulated.scenario_goal())
+        status, result = goal.result(deadline_s=90.0)
+        assert (status, result.outcome) == (GoalStatus.STATUS_SUCCEEDED, Episode.SUCCESS), (
+            result.reason
+        )
+        ended = simulated.episodes.wait(lambda m: m.id and m.state == Episode.ENDED, what="the end")
+        assert ended.policy_id == "scripted-careful"
+        assert ended.outcome_reason == result.reason
+        assert all(item.phase for item in goal.feedback)
+
+    def test_a_target_that_is_not_there_ends_the_episode_with_the_reason(self, simulated):
+        status, result = simulated.send("find the unicorn", target_ids=["unicorn-1"]).result()
+        assert (status, result.outcome) == (GoalStatus.STATUS_ABORTED, Episode.ABORTED)
+        assert "unicorn-1" in result.reason
+        # A latched topic keeps the last state only: RUNNING, a moment before, may not get through.
+        assert states(simulated, result.episode_id)[-1] == Episode.ENDED
 
 
 def test_one_goal_at_a_time_and_a_cancelled_one_stands_at_once(simulated):
@@ -155,9 +169,9 @@ def test_one_goal_at_a_time_and_a_cancelled_one_stands_at_once(simulated):
     assert (status, result.outcome) == (GoalStatus.STATUS_CANCELED, Episode.ABORTED)
     assert result.reason == "cancelled"
     simulated.episodes.wait(lambda m: m.id and m.state == Episode.ENDED, what="the end")
-    last = simulated.candidates.messages[-1]
-    assert last.step == result.steps - 1  # part of the step that it cuts short
-    assert (last.twist.linear.x, last.twist.angular.z, last.joint_names) == (0.0, 0.0, [])
+    candidates = simulated.candidates
+    simulated.graph.wait_for(lambda: stands(candidates.messages[-1]), "a stand at last")
+    assert candidates.messages[-1].step == result.steps - 1  # part of the step that it cuts short
 
     second = simulated.send()
     assert second.accepted
@@ -182,23 +196,6 @@ def test_a_second_goal_pre_empts_where_that_is_wanted(simulated):
     assert order == sorted(order, key=[sent.episode_id, result.episode_id].index)
 
 
-def test_a_latched_stop_ends_the_episode_and_refuses_goals_until_it_is_released(simulated):
-    simulated.bring_up("do-nothing")
-    node = simulated.graph.node
-    status = node.create_publisher(SafetyStatus, topics.SAFETY_STATUS, topics.latched())
-    simulated.graph.wait_matched(status)
-    goal = simulated.send()
-    simulated.candidates.wait(what="a first step")
-    status.publish(SafetyStatus(latched=True, detail="the e-stop is pressed"))
-    _, result = goal.result()
-    assert result.outcome == Episode.ABORTED
-    assert result.reason == "a stop is latched: the e-stop is pressed"
-    assert not simulated.send().accepted
-    assert "call reset_stop first" in simulated.inference.output()
-    status.publish(SafetyStatus(latched=False))
-    simulated.graph.wait_for(lambda: simulated.send(max_steps=1).accepted, "a goal after the reset")
-
-
 def test_a_killed_inference_node_leaves_an_episode_that_its_successor_ends(simulated):
     simulated.bring_up("do-nothing")
     goal = simulated.send()
@@ -212,27 +209,147 @@ def test_a_killed_inference_node_leaves_an_episode_that_its_successor_ends(simul
     assert (idle.state, idle.id) == (Episode.ENDED, "")
 
 
-def test_the_goals_limit_of_steps_ends_an_episode_when_the_last_one_has_run(simulated):
-    simulated.bring_up("do-nothing")
-    status, result = simulated.send(max_steps=3).result()
-    assert (status, result.outcome) == (GoalStatus.STATUS_SUCCEEDED, Episode.FAILURE)
-    assert result.steps == 3
-    assert result.duration_s >= 3 * PROFILE.step_s
-    assert_judged_without_end(simulated, result)
+class TestDoingNothing(OnOneGraph):
+    """One graph, with a policy that does nothing, for all of these, in this order: the last one ends
+    the node."""
 
+    @pytest.fixture(scope="class")
+    def started(self, domain, tmp_path_factory):
+        with simulated_graph(tmp_path_factory.mktemp("idle")) as made:
+            # Before the node comes, which must hear of it all the same.
+            terms = [
+                CostTermSpecification(name="collision", budget=5.0),
+                CostTermSpecification(name="drop", budget=float("nan")),
+            ]
+            made.graph.node.create_publisher(
+                CostSpecification, topics.COST_SPECIFICATION, topics.latched()
+            ).publish(CostSpecification(terms=terms))
+            made.bring_up("do-nothing", seed=SEED)
+            yield made
 
-def test_the_goals_limit_of_time_ends_an_episode(simulated):
-    simulated.bring_up("do-nothing")
-    status, result = simulated.send(time_limit_s=1.7).result()
-    assert (status, result.outcome) == (GoalStatus.STATUS_SUCCEEDED, Episode.FAILURE)
-    assert result.duration_s >= 1.7
-    assert_judged_without_end(simulated, result)
-    running, ending = (
-        stamp_ns(next(m for m in simulated.episodes.messages if m.state == state).header.stamp)
-        for state in (Episode.RUNNING, Episode.ENDING)
-    )
-    assert 1.7 <= (ending - running) * 1e-9 < 2.2
-    assert all(stamp_ns(m.header.stamp) <= ending for m in simulated.candidates.messages)
+    def test_the_goals_limit_of_steps_ends_an_episode_when_the_last_one_has_run(self, simulated):
+        status, result = simulated.send(max_steps=3).result()
+        assert (status, result.outcome) == (GoalStatus.STATUS_SUCCEEDED, Episode.FAILURE)
+        assert result.steps == 3
+        assert result.duration_s >= 3 * PROFILE.step_s
+        assert_judged_without_end(simulated, result)
+
+    def test_the_goals_limit_of_time_ends_an_episode(self, simulated):
+        status, result = simulated.send(time_limit_s=1.7).result()
+        assert (status, result.outcome) == (GoalStatus.STATUS_SUCCEEDED, Episode.FAILURE)
+        assert result.duration_s >= 1.7
+        assert_judged_without_end(simulated, result)
+        running, ending = (
+            stamp_ns(next(m for m in simulated.episodes.messages if m.state == state).header.stamp)
+            for state in (Episode.RUNNING, Episode.ENDING)
+        )
+        assert 1.7 <= (ending - running) * 1e-9 < 2.2
+        assert all(stamp_ns(m.header.stamp) <= ending for m in simulated.candidates.messages)
+
+    def test_a_latched_stop_ends_the_episode_and_refuses_goals_until_it_is_released(
+        self, simulated
+    ):
+        node = simulated.graph.node
+        status = node.create_publisher(SafetyStatus, topics.SAFETY_STATUS, topics.latched())
+        simulated.graph.wait_matched(status)
+        goal = simulated.send()
+        simulated.candidates.wait(what="a first step")
+        status.publish(SafetyStatus(latched=True, detail="the e-stop is pressed"))
+        _, result = goal.result()
+        assert result.outcome == Episode.ABORTED
+        assert result.reason == "a stop is latched: the e-stop is pressed"
+        assert not simulated.send().accepted
+        assert "call reset_stop first" in simulated.inference.output()
+        status.publish(SafetyStatus(latched=False))
+        simulated.graph.wait_for(
+            lambda: simulated.send(max_steps=1).accepted, "a goal after the reset"
+        )
+
+    def test_a_shadow_is_compared_and_never_carried_out(self, simulated):
+        diagnostics = Diagnostics(simulated.graph, "vla_inference")
+        assert not simulated.roll_back().success
+        refused = simulated.shadow("scripted-careful")
+        assert not refused.success
+        assert "not given to a shadow" in refused.message
+        assert simulated.shadow("random").success
+        _, result = simulated.send(max_steps=6).result()
+        assert result.steps == 6
+        _, _, values = diagnostics.wait(
+            lambda m, v: v.get("shadow.compared", "0") == "6", "six comparisons"
+        )
+        assert values["shadow"] == "random"
+        tokens = random_tokens(SEED)[:6]
+        same = tokens.count(TOKENS["sub_goal_done"])
+        assert float(values["shadow.agreement"]) == pytest.approx(same / 6, abs=1e-3)
+        assert {m.policy_id for m in simulated.chunks.messages} == {"do-nothing"}
+        assert not any(m.twist.linear.x or m.joint_names for m in simulated.candidates.messages)
+        assert "random so far: shadow.compared 6" in simulated.inference.output()
+        assert simulated.shadow("").success
+
+    def test_another_policy_is_loaded_for_the_next_episode_and_a_bad_one_changes_nothing(
+        self, simulated
+    ):
+        goal = simulated.send(max_steps=8)
+        simulated.candidates.wait(what="a first step")
+        refused = simulated.load("no-such-policy")
+        assert not refused.success
+        assert "expected one of" in refused.message
+        loaded = simulated.load("random")
+        assert (loaded.success, loaded.policy_id) == (True, "random")
+        _, result = goal.result()
+        assert result.steps == 8
+        assert {m.policy_id for m in simulated.chunks.messages} == {"do-nothing"}
+        _, result = simulated.send(max_steps=1).result()
+        running = simulated.episodes.wait(lambda m: m.id == result.episode_id, what="an episode")
+        assert running.policy_id == "random"
+
+        back = simulated.roll_back()
+        assert (back.success, "do-nothing" in back.message) == (True, True)
+        _, result = simulated.send(max_steps=1).result()
+        running = simulated.episodes.wait(lambda m: m.id == result.episode_id, what="an episode")
+        assert running.policy_id == "do-nothing"
+
+    def test_the_policy_is_told_what_is_left_of_the_budgets(self, simulated):
+        node = simulated.graph.node
+        costs = node.create_publisher(CostVector, topics.COST_VECTOR, topics.reliable())
+        simulated.graph.wait_matched(costs)
+        goal = simulated.send()
+        budgets = simulated.chunks.wait(
+            lambda m: list(m.budget_terms) == ["collision"], what="a chunk with budgets"
+        )
+        assert list(budgets.budget_remaining) == [5.0]
+        left = [TermCost(name="collision", remaining=3.0), TermCost(name="drop", remaining=np.nan)]
+        costs.publish(
+            CostVector(episode_id="another", terms=[TermCost(name="drop", remaining=1.0)])
+        )
+        costs.publish(CostVector(episode_id=budgets.episode_id, terms=left))
+        told = simulated.chunks.wait(
+            lambda m: list(m.budget_remaining) != [5.0], what="a chunk after a cost"
+        )
+        assert (list(told.budget_terms), list(told.budget_remaining)) == (["collision"], [3.0])
+        goal.cancel()
+
+    def test_latency_is_reported_and_the_episode_ends_before_its_node(self, simulated):
+        diagnostics = Diagnostics(simulated.graph, "vla_inference")
+        simulated.send()
+        _, _, values = diagnostics.wait(
+            lambda m, v: "camera_to_candidate_ms.p50" in v, "latency on /diagnostics"
+        )
+        p50, p95, p99 = (float(values[f"camera_to_candidate_ms.p{p}"]) for p in (50, 95, 99))
+        assert 0.0 < p50 <= p95 <= p99 < 10_000.0
+        assert float(values["inference_ms.p50"]) < p50
+        # In simulated time, which stands still between two ticks of its clock.
+        assert 0.0 <= float(values["observation_age_ms.p50"]) < 1000.0
+        assert (values["queue_depth"], values["dropped_chunks"]) == ("0", "0")
+        simulated.candidates.wait(what="a first step")
+        simulated.inference.send(signal.SIGINT)
+        assert simulated.inference.wait_exit() == 0
+        ended = simulated.episodes.wait(lambda m: m.id and m.state == Episode.ENDED, what="the end")
+        assert (ended.outcome, ended.outcome_reason) == (
+            Episode.ABORTED,
+            "the inference node stops",
+        )
+        assert "Traceback" not in simulated.inference.output()
 
 
 def assert_judged_without_end(simulated, result):
@@ -447,96 +564,3 @@ def test_a_policy_that_cannot_be_had_is_refused_with_one_sentence(graph, paramet
     assert not node.change("configure")
     assert sentence in node.output()
     assert "Traceback" not in node.output()
-
-
-def test_another_policy_is_loaded_for_the_next_episode_and_a_bad_one_changes_nothing(simulated):
-    simulated.bring_up("do-nothing", seed=SEED)
-    goal = simulated.send(max_steps=8)
-    simulated.candidates.wait(what="a first step")
-    refused = simulated.load("no-such-policy")
-    assert not refused.success
-    assert "expected one of" in refused.message
-    loaded = simulated.load("random")
-    assert (loaded.success, loaded.policy_id) == (True, "random")
-    _, result = goal.result()
-    assert result.steps == 8
-    assert {m.policy_id for m in simulated.chunks.messages} == {"do-nothing"}
-    _, result = simulated.send(max_steps=1).result()
-    running = simulated.episodes.wait(lambda m: m.id == result.episode_id, what="an episode")
-    assert running.policy_id == "random"
-
-    back = simulated.roll_back()
-    assert (back.success, "do-nothing" in back.message) == (True, True)
-    _, result = simulated.send(max_steps=1).result()
-    running = simulated.episodes.wait(lambda m: m.id == result.episode_id, what="an episode")
-    assert running.policy_id == "do-nothing"
-
-
-def test_a_shadow_is_compared_and_never_carried_out(simulated):
-    diagnostics = Diagnostics(simulated.graph, "vla_inference")
-    simulated.bring_up("do-nothing", seed=SEED)
-    assert not simulated.roll_back().success
-    refused = simulated.shadow("scripted-careful")
-    assert not refused.success
-    assert "not given to a shadow" in refused.message
-    assert simulated.shadow("random").success
-    _, result = simulated.send(max_steps=6).result()
-    assert result.steps == 6
-    _, _, values = diagnostics.wait(
-        lambda m, v: v.get("shadow.compared", "0") == "6", "six comparisons"
-    )
-    assert values["shadow"] == "random"
-    tokens = random_tokens(SEED)[:6]
-    same = tokens.count(TOKENS["sub_goal_done"])
-    assert float(values["shadow.agreement"]) == pytest.approx(same / 6, abs=1e-3)
-    assert {m.policy_id for m in simulated.chunks.messages} == {"do-nothing"}
-    assert not any(m.twist.linear.x or m.joint_names for m in simulated.candidates.messages)
-    assert "random so far: shadow.compared 6" in simulated.inference.output()
-
-
-def test_the_policy_is_told_what_is_left_of_the_budgets(simulated):
-    node = simulated.graph.node
-    specification = node.create_publisher(
-        CostSpecification, topics.COST_SPECIFICATION, topics.latched()
-    )
-    costs = node.create_publisher(CostVector, topics.COST_VECTOR, topics.reliable())
-    terms = [
-        CostTermSpecification(name="collision", budget=5.0),
-        CostTermSpecification(name="drop", budget=float("nan")),
-    ]
-    specification.publish(CostSpecification(terms=terms))
-    simulated.bring_up("do-nothing")
-    simulated.graph.wait_matched(costs)
-    goal = simulated.send()
-    budgets = simulated.chunks.wait(
-        lambda m: list(m.budget_terms) == ["collision"], what="a chunk with budgets"
-    )
-    assert list(budgets.budget_remaining) == [5.0]
-    left = [TermCost(name="collision", remaining=3.0), TermCost(name="drop", remaining=np.nan)]
-    costs.publish(CostVector(episode_id="another", terms=[TermCost(name="drop", remaining=1.0)]))
-    costs.publish(CostVector(episode_id=budgets.episode_id, terms=left))
-    told = simulated.chunks.wait(
-        lambda m: list(m.budget_remaining) != [5.0], what="a chunk after a cost"
-    )
-    assert (list(told.budget_terms), list(told.budget_remaining)) == (["collision"], [3.0])
-    goal.cancel()
-
-
-def test_latency_is_reported_and_the_episode_ends_before_its_node(simulated):
-    diagnostics = Diagnostics(simulated.graph, "vla_inference")
-    simulated.bring_up("do-nothing")
-    simulated.send()
-    _, _, values = diagnostics.wait(
-        lambda m, v: "camera_to_candidate_ms.p50" in v, "latency on /diagnostics"
-    )
-    p50, p95, p99 = (float(values[f"camera_to_candidate_ms.p{p}"]) for p in (50, 95, 99))
-    assert 0.0 < p50 <= p95 <= p99 < 1000.0
-    assert float(values["inference_ms.p50"]) < p50
-    # In simulated time, which stands still between two ticks of its clock.
-    assert 0.0 <= float(values["observation_age_ms.p50"]) < 1000.0
-    assert (values["queue_depth"], values["dropped_chunks"]) == ("0", "0")
-    simulated.inference.send(signal.SIGINT)
-    assert simulated.inference.wait_exit() == 0
-    ended = simulated.episodes.wait(lambda m: m.id and m.state == Episode.ENDED, what="the end")
-    assert (ended.outcome, ended.outcome_reason) == (Episode.ABORTED, "the inference node stops")
-    assert "Traceback" not in simulated.inference.output()

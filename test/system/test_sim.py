@@ -13,14 +13,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-import yaml
 
 from safevla_ros.bags.catalogue import bags_below
 from safevla_ros.bags.clips import CLIPS
 from safevla_ros.bags.reader import Bag
 from safevla_ros.nodes.graph.domain import DomainLock
 from safevla_ros.nodes.graph.process import programs_folder
-from safevla_ros.simulation.scenario import scenario_path
 
 MARK = "SAFEVLA_TEST_MARK"
 DEFAULT_RUN_S = 900.0  # five minutes on two cores of its own; a busy machine takes longer
@@ -131,7 +129,9 @@ def messages_by_topic(run: Sim) -> dict[str, int]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(DEFAULT_RUN_S + 60.0)
-def test_the_default_run_is_complete_whatever_its_outcome(sim):
+def test_the_default_run_is_complete_and_the_gate_keeps_it_off_the_wet_floor(sim):
+    """Whatever its outcome: a policy in a hurry is held back at the edge of a zone it knows nothing
+    of, and everything that a run leaves is there."""
     run = sim()
     assert run.process.wait(DEFAULT_RUN_S) == 0, run.said()
     assert run.processes() == []
@@ -144,7 +144,10 @@ def test_the_default_run_is_complete_whatever_its_outcome(sim):
     assert set(summary["costs"]) >= {"collision", "drop", "zone_intrusion"}
     assert summary["latency_ms"]["camera_to_command"]["p50"] > 0.0
     assert summary["bag"]["complete"]
-    assert summary["engagement"]["base_path_m"] > 0.0
+    assert summary["policy"]["id"] == "scripted-hurried"
+    assert summary["engagement"]["base_path_m"] > 0.5
+    assert summary["gate"]["by_reason"].get("predicted", 0) > 0
+    assert summary["costs"]["zone_intrusion"]["cumulative"] == 0.0
     for name in ("video.mp4", "top_view.png", "specification.yaml"):
         assert (run.run_folder() / name).stat().st_size > 0
     assert sorted(file.stem for file in (run.run_folder() / "logs").glob("*.log")) == [
@@ -165,21 +168,6 @@ def test_the_default_run_is_complete_whatever_its_outcome(sim):
     assert scored["compared_steps"] + scored["incomplete"] == summary["scored_steps"]
     assert scored["compared_steps"] > 0.9 * summary["scored_steps"]
     assert scored["largest_difference"] < 1e-9
-
-
-@pytest.mark.slow
-def test_the_gate_holds_a_policy_in_a_hurry_back_at_the_wet_floor(sim, tmp_path):
-    scenario = yaml.safe_load(scenario_path("default").read_text())
-    path = tmp_path / "hurried.yaml"
-    path.write_text(yaml.safe_dump(scenario | {"time_limit_s": 15.0}))
-    run = sim("--scenario", str(path), "--policy", "scripted-hurried")
-    assert run.process.wait(SHORT_RUN_S) == 0, run.said()
-    assert run.processes() == []
-    summary = json.loads(run.stdout.read_text())
-    assert summary["policy"]["id"] == "scripted-hurried"
-    assert summary["engagement"]["base_path_m"] > 0.5
-    assert summary["gate"]["by_reason"].get("predicted", 0) > 0
-    assert summary["costs"]["zone_intrusion"]["cumulative"] == 0.0
 
 
 @pytest.mark.slow

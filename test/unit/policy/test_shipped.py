@@ -1,6 +1,7 @@
 """The policies that ship are whole, and do in homes they were never trained on what they are for."""
 
 import hashlib
+import itertools
 
 import pytest
 
@@ -25,4 +26,5 @@ def test_the_trained_policy_picks_up_what_it_is_told_to():
     player = Player(make_plan(Plan("base", ("tasks",), 4, seed=5, physics="fast")))
     homes = [trial for trial in trials("tasks", 5, 4) if trial.scenario.task == "pick_up"]
     assert len(homes) == 4
-    assert sum(player.play(trial).success for trial in homes) >= 2
+    successes = (True for trial in homes if player.play(trial).success)
+    assert len(list(itertools.islice(successes, 2))) == 2  # whatever becomes of the others

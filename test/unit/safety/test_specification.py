@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 
@@ -19,6 +20,7 @@ from safevla_ros.safety import (
 from safevla_ros.safety.terms import TERMS
 
 TEXT = load_specification("household").text
+CONTENT = yaml.safe_load(TEXT)
 
 
 def test_household_has_all_terms_with_their_margins():
@@ -153,7 +155,7 @@ values = st.recursive(
 @given(data=st.data())
 def test_any_value_at_any_key_is_accepted_or_named(data):
     """One place of the shipped file is replaced, or dropped, or gets a stranger beside it."""
-    content = yaml.safe_load(TEXT)
+    content = copy.deepcopy(CONTENT)
     here, path = content, []
     while True:
         key = data.draw(st.sampled_from(sorted(here)))
