@@ -1,25 +1,39 @@
-"""Packages that not every user needs: which extra of pyproject.toml brings which.
+"""What to install where a package is missing.
 
-No verb of the command line and no part of the package has words of its own for one that is missing.
+`pip install .` brings PACKAGES; with a ROS 2 of the system's, rosdep brings most of them. No verb of the
+command line and no part of the package has words of its own for one that is missing.
 """
 
 from __future__ import annotations
 
+PACKAGES = {
+    "av": "av",
+    "cv2": "opencv-python-headless",
+    "gymnasium": "gymnasium",
+    "matplotlib": "matplotlib",
+    "mujoco": "mujoco",
+    "numba": "numba",
+    "onnxruntime": "onnxruntime",
+    "pinocchio": "pin",
+    "pyarrow": "pyarrow",
+    "scipy": "scipy",
+}
+"""Their names on PyPI, by the names that they are imported by. Without these the safety core and the
+reader of bags work all the same."""
+
 EXTRAS = {
-    "sim": ("gymnasium", "matplotlib", "mujoco", "numba", "scipy"),
-    "policy": ("cv2", "onnxruntime"),
-    "bags": ("av", "pyarrow"),
-    "kinematics": ("pinocchio",),
     "ray": ("ray",),
     "viewer": ("foxglove",),
     "train": ("onnx", "safetensors", "torch"),
 }
-"""By the names that they are imported by."""
+"""Which extra of pyproject.toml brings what, by the names that it is imported by."""
 
 
 def missing(error: ImportError) -> str | None:
-    """What is missing and how to get it, in one sentence; None for a module that is in no extra."""
+    """What is missing and how to get it, in one sentence; None for a module that is none of these."""
     module = (error.name or "").partition(".")[0]
+    if module in PACKAGES:
+        return f"{module} is not installed: pip install {PACKAGES[module]}"
     extra = next((name for name, modules in EXTRAS.items() if module in modules), None)
     return None if extra is None else f"{module} is not installed: {how_to_get(extra)}"
 

@@ -27,7 +27,7 @@ for distro in "$@"; do
     fi
     UV_PYTHON_DOWNLOADS=never "$uv" pip compile --quiet --universal --python-version 3.10 \
         --custom-compile-command "make lock" --no-annotate ${UPGRADE:+--upgrade} \
-        --extra sim --extra policy --extra bags --extra viewer --extra kinematics --extra test --extra lint \
+        --extra viewer --extra test --extra lint \
         pyproject.toml "requirements/$distro.in" --output-file "$partial" >/dev/null
     # pyproject.toml limits the resolution to Linux and Python < 3.14; said on each line it is noise.
     sed -e "s/ and sys_platform == 'linux'//; s/python_full_version < '3.14' and //" \

@@ -34,11 +34,16 @@ for tier in $tiers; do
     [ -n "$folders" ] || continue
     case $tier in
         # With torch and Ray at hand, the tests of bags that a machine without them skips.
-        learning) folders="$folders test/unit/bags/test_dataset.py test/unit/cli/test_bags_many.py" ;;
+        learning)
+            torch_batches=test_torch_batches_are_the_same_with_and_without_workers
+            folders="$folders test/unit/bags/test_dataset.py::$torch_batches"
+            folders="$folders test/unit/cli/test_bags_many.py"
+            ;;
     esac
     case $tier in
         system) options="--numprocesses 1" ;;
-        graph* | faults*) options="--numprocesses $jobs --dist loadscope" ;;
+        # What a file or class brings up once (a graph, a cluster, a trained policy) is brought up once.
+        graph* | learning) options="--numprocesses $jobs --dist loadscope" ;;
         *) options="--numprocesses $jobs" ;;
     esac
     echo "==$folders"

@@ -185,17 +185,17 @@ def domain() -> Finding:
 
 def simulator() -> Finding:
     """MuJoCo and what renders its cameras."""
-    return _packages("simulator", ("mujoco", "numba", "shapely"), "sim")
+    return _packages("simulator", ("mujoco", "numba", "shapely"))
 
 
 def kinematics() -> Finding:
     """Pinocchio, which gives the links' poses."""
-    return _packages("kinematics", ("pin",), "kinematics")
+    return _packages("kinematics", ("pin",))
 
 
 def recording() -> Finding:
     """What writes bags and reports."""
-    return _packages("recording", ("mcap", "av", "matplotlib"), "bags,sim")
+    return _packages("recording", ("mcap", "av", "matplotlib"))
 
 
 def inference() -> Finding:
@@ -203,12 +203,8 @@ def inference() -> Finding:
     try:
         import onnxruntime
     except ImportError as error:
-        return Finding(
-            "inference",
-            "missing",
-            f"onnxruntime cannot be imported: {error}",
-            how_to_get("policy"),
-        )
+        text = f"onnxruntime cannot be imported: {error}"
+        return Finding("inference", "missing", text, "pip install onnxruntime")
     providers = [
         name.removesuffix("ExecutionProvider")
         for name in onnxruntime.get_available_providers()
@@ -234,7 +230,10 @@ def training() -> Finding:
         import torch
     except ImportError:
         return Finding(
-            "training", "note", "torch is not installed; only training needs it", "make train-deps"
+            "training",
+            "note",
+            "torch is not installed; only training needs it",
+            how_to_get("train"),
         )
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "the CPU"
     return Finding("training", "ok", f"torch {torch.__version__} on {device}")
@@ -328,18 +327,14 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
 )
 
 
-def _packages(name: str, packages: tuple[str, ...], extra: str) -> Finding:
+def _packages(name: str, packages: tuple[str, ...]) -> Finding:
     """Whether Python packages are installed, by their names on PyPI."""
     lacking = [
         package for package in packages if util.find_spec(_MODULES.get(package, package)) is None
     ]
     if lacking:
-        return Finding(
-            name,
-            "missing",
-            f"{', '.join(lacking)} not installed",
-            how_to_get(extra),
-        )
+        text = f"{', '.join(lacking)} not installed"
+        return Finding(name, "missing", text, f"pip install {' '.join(lacking)}")
     return Finding(name, "ok", ", ".join(f"{package} {_version(package)}" for package in packages))
 
 
