@@ -34,7 +34,7 @@ doctor: build  ## what works on this machine, and what to do about the rest
 test: build  ## all tests but those that need torch or Ray: make test ARGS="-k gate"
 	@scripts/test.sh "$(VENV)" unit graph,faults system -- $(ARGS)
 
-test-unit: build  ## without ROS: seconds
+test-unit: build  ## without ROS: minutes
 	@scripts/test.sh "$(VENV)" unit -- $(ARGS)
 
 test-graph: build  ## nodes, and what happens when one of them fails

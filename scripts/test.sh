@@ -4,7 +4,8 @@
 #   scripts/test.sh VENV TIER... [-- PYTEST_ARGUMENT...]
 #
 # A tier is a folder of test/, or several joined by commas. JOBS: how many tests run at a time (the
-# number of cores, four at most); those of the whole graph need the machine for themselves.
+# number of cores, four at most; of those of nodes, which mostly wait, one more on fewer cores); those
+# of the whole graph need the machine for themselves.
 #
 # A test that failed is run once more, and the summary names it (RERUN) with the reason of the first
 # failure: see CONTRIBUTING.md. Tests run in processes beside pytest, also where it is one at a time:
@@ -25,6 +26,7 @@ done
 
 cores=$(nproc 2>/dev/null || echo 2)
 jobs=${JOBS:-$((cores < 4 ? cores : 4))}
+waiting=${JOBS:-$((cores < 4 ? cores + 1 : 4))}
 status=0
 for tier in $tiers; do
     folders=
@@ -43,7 +45,8 @@ for tier in $tiers; do
     case $tier in
         system) options="--numprocesses 1" ;;
         # What a file or class brings up once (a graph, a cluster, a trained policy) is brought up once.
-        graph* | learning) options="--numprocesses $jobs --dist loadscope" ;;
+        graph* | faults*) options="--numprocesses $waiting --dist loadscope" ;;
+        learning) options="--numprocesses $jobs --dist loadscope" ;;
         *) options="--numprocesses $jobs" ;;
     esac
     echo "==$folders"

@@ -50,6 +50,7 @@ def doctor(
         console.print(
             "safevla sim can run."
             if can_run
-            else "safevla sim cannot run yet: see what is missing."
+            else "safevla sim cannot run yet: see what is missing. Verbs that need no graph, such as eval and "
+            "bags, do without ros, messages and rmw."
         )
     raise typer.Exit(ExitCode.DONE if can_run else ExitCode.FAILED)
