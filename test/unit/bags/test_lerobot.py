@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -258,3 +260,65 @@ def test_a_bag_that_has_changed_is_converted_again(many: list[Path], tmp_path: P
     export_lerobot(many, tmp_path / "lerobot", fps=2)
     ours = json.loads((tmp_path / "lerobot/meta/safevla.json").read_text())
     assert [each["outcome"] for each in ours["episodes"]] == ["FAILURE", "SUCCESS", "SUCCESS"]
+
+
+FORMAT = Path(__file__).parent / "lerobot_v3.json"
+"""What LeRobot itself says of its format, of its constants and of the columns of `exported`."""
+
+
+def said_by_lerobot(features: dict[str, Any]) -> dict[str, Any]:
+    """What stands in FORMAT, from the installed LeRobot."""
+    utils = pytest.importorskip("lerobot.datasets.utils", exc_type=ImportError)
+    module = importlib.import_module("lerobot.datasets.lerobot_dataset")
+    shaped = {k: v | {"shape": tuple(v["shape"])} for k, v in features.items()}
+    schema = utils.get_hf_features_from_features(shaped).arrow_schema
+    info = utils.create_empty_dataset_info(module.CODEBASE_VERSION, 2, {}, use_videos=False)
+    return {
+        "codebase_version": module.CODEBASE_VERSION,
+        "info": utils.INFO_PATH,
+        "info_keys": sorted(info),
+        "stats": utils.STATS_PATH,
+        "tasks": utils.DEFAULT_TASKS_PATH,
+        "episodes": utils.DEFAULT_EPISODES_PATH,
+        "data": utils.DEFAULT_DATA_PATH,
+        "default_features": json.loads(json.dumps(utils.DEFAULT_FEATURES)),
+        "columns": {field.name: str(field.type) for field in schema},
+    }
+
+
+def test_the_described_format_is_the_installed_one(exported: tuple[EpisodeDataset, Path]) -> None:
+    info = json.loads((exported[1] / "meta/info.json").read_text())
+    assert said_by_lerobot(info["features"]) == json.loads(FORMAT.read_text())
+
+
+def test_files_keys_and_columns_are_those_that_lerobot_describes(
+    exported: tuple[EpisodeDataset, Path],
+) -> None:
+    """As the test above says where LeRobot is installed, this one is as good as asking it."""
+    import pyarrow.parquet as pq
+
+    _, folder = exported
+    wanted = json.loads(FORMAT.read_text())
+    first = {"chunk_index": 0, "file_index": 0}
+    data, episodes = (wanted[key].format(**first) for key in ("data", "episodes"))
+    files = {data, episodes, wanted["info"], wanted["stats"], wanted["tasks"]}
+    assert set(contents(folder)) == files | {"meta/safevla.json"}
+    info = json.loads((folder / wanted["info"]).read_text())
+    assert sorted(info) == wanted["info_keys"]
+    assert info["codebase_version"] == wanted["codebase_version"]
+    assert info["data_path"] == wanted["data"]
+    assert wanted["default_features"].items() <= info["features"].items()
+    # Entries of a list are `item` to Arrow and `element` to parquet.
+    columns = {f.name: str(f.type) for f in pq.read_schema(folder / data)}
+    found = {name: kind.replace("<element:", "<item:") for name, kind in columns.items()}
+    assert found == wanted["columns"]
+    for name, figures in json.loads((folder / wanted["stats"]).read_text()).items():
+        image = info["features"][name]["dtype"] == "image"
+        shape = (3, 1, 1) if image else tuple(info["features"][name]["shape"])
+        assert {np.shape(figures[key]) for key in ("min", "max", "mean", "std")} == {shape}
+    # What its reader looks up of an episode.
+    first_episode = pq.read_table(folder / episodes).to_pylist()[0]
+    places = ("data", "meta/episodes")
+    indices = {f"{where}/{what}": value for where in places for what, value in first.items()}
+    span = {"episode_index": 0, "length": 3, "dataset_from_index": 0, "dataset_to_index": 3}
+    assert first_episode == {"tasks": ["find the mug"]} | indices | span
