@@ -1,10 +1,11 @@
-"""`safevla bench stop`: seeded courses on which something steps into the way."""
+"""`safevla bench stop`: seeded courses on which something steps into the way, and recorded drives."""
 
 from __future__ import annotations
 
 import json
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -60,6 +61,15 @@ class Course:
 def stop(
     runs: Annotated[int, typer.Option(min=10, help="Courses: half of them blocked.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the courses.")] = 0,
+    bags: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder with bags of a robot that nothing held back: judge its drives instead."
+        ),
+    ] = None,
+    robot: Annotated[
+        str, typer.Option(help="Robot profile by name or path. Default: what each bag says.")
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Drive a base towards what steps into its way, and past what only stands beside it, with the
@@ -67,8 +77,14 @@ def stop(
     first shows the thing until the base is told to go slower, and to stand, and of the scan that first shows it gone
     until it is told to move.
 
+    With --bags: what the gate says to recorded drives, held against where the robot went.
+
     Example: safevla bench stop --runs 200 --json
+    Example: safevla bench stop --bags runs/20260101-120000/bag
     """
+    if bags is not None:
+        _tell_recorded(bags, robot, as_json=as_json)
+        return
     report = measure(runs, seed)
     if as_json:
         print(json.dumps(report, indent=2))
@@ -84,6 +100,24 @@ def stop(
     print(
         f"{report['free']} free courses: {100 * report['false_stops']:.1f} % with a false stop "
         f"(95 %: {100 * low:.1f} to {100 * high:.1f} %)"
+    )
+
+
+def _tell_recorded(bags: Path, robot: str, *, as_json: bool) -> None:
+    from safevla_ros.cli.bench_stop_recorded import measure as measure_recorded
+
+    report = measure_recorded(bags, load_specification("household"), robot)
+    if as_json:
+        print(json.dumps(report, indent=2))
+        return
+    stops, (low, high) = report["stops"], report["false_stops_interval"]
+    print(
+        f"{report['bags']} bags, {report['driven_m']:.0f} m driven: came nearer than the clearance "
+        f"{report['came_too_near']} times, {report['held_back_in_time']} of them held back in time\n"
+        f"{sum(stops.values())} stops: {stops['right']} before the robot came too near, "
+        f"{stops['false']} false, {stops['unknown']} before it braked or turned; "
+        f"{100 * report['false_stops']:.1f} % of the bags with a false one (95 %: "
+        f"{100 * low:.1f} to {100 * high:.1f} %)"
     )
 
 
