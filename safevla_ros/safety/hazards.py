@@ -52,7 +52,7 @@ class Hazard(Protocol):
 
     def margins(self, world: WorldState, motion: Motion) -> Array | None:
         """Margins (K, N) in the term's unit at the motion's samples, to each of N >= 1 things to
-        avoid; where they are above EXACT, a bound from below that is too will do. None: a signal is
+        avoid; where they are above EXACT, any number that is too will do. None: a signal is
         missing. The world's base is known."""
 
     def cause(self, column: int) -> str:
