@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import replace
 from enum import Enum
 from typing import Annotated, Any
@@ -17,8 +17,10 @@ from safevla_ros.robot.messages import LaserScan
 from safevla_ros.robot.profile import Profile, load_profile, urdf_path
 from safevla_ros.robot.state import (
     NANOSECONDS,
+    BaseVelocity,
     Contact,
     Localisation,
+    Odometry,
     Pose,
     SceneObjects,
 )
@@ -33,14 +35,17 @@ from safevla_ros.safety import (
     load_specification,
 )
 from safevla_ros.safety.effort_contacts import contacts_from_efforts
+from safevla_ros.safety.impact_contacts import WITHIN_S, contacts_from_impacts
 from safevla_ros.safety.terms.blind_spot import in_view
 from safevla_ros.safety.world import WorldState
 
 POSITION_NOISE_M = 0.01
 DROPOUT = 0.05
 LEAST_FORCE_N = 5.0
-EFFORTS_S = 0.02
-"""Joint states come at 50 Hz."""
+FEELS_S = 0.02
+"""Joint states and odometry come at 50 Hz."""
+SPEED_NOISE = 0.01
+"""Of odometry [m/s, rad/s]."""
 RANGE_M = 4.0
 MOST_STEPS = 200
 
@@ -49,6 +54,7 @@ class Feeling(str, Enum):
     """What a robot feels contacts by."""
 
     EFFORTS = "efforts"
+    IMPACTS = "impacts"
     SKIN = "skin"
 
 
@@ -61,7 +67,8 @@ def monitor(
     contacts: Annotated[
         Feeling,
         typer.Option(
-            help="What the robot feels contacts by: joint efforts, or a skin all over it."
+            help="What the robot feels contacts by: joint efforts, these and impacts of its base, or "
+            "a skin all over it."
         ),
     ] = Feeling.EFFORTS,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -177,8 +184,8 @@ def _episode(
     specification = specification.with_zones(zones) if zones else specification
     truth, robot = (_Side(profile, specification, task) for _ in range(2))
     released, steps = False, []
-    efforts = _Efforts(simulation, profile)
-    simulation.on_physics_step = efforts.feel
+    body = _Body(simulation, profile, rng if contacts is Feeling.IMPACTS else None)
+    simulation.on_physics_step = body.feel
     while not rollout.done and rollout.steps < MOST_STEPS:
         token = rollout.expert_token()
         command = decode(token, observation.joints, profile)
@@ -196,27 +203,41 @@ def _episode(
             "odometry": simulation.odometry(),
         }
         true, world = truth.charge(readings, stamp_ns, rollout.steps, released)
-        felt = efforts.take() if contacts is Feeling.EFFORTS else _by_skin(readings["contacts"])
+        felt = _by_skin(readings["contacts"]) if contacts is Feeling.SKIN else body.take()
         seen_readings = as_seen(readings, felt, world, rng)
         seen, _ = robot.charge(seen_readings, stamp_ns, rollout.steps, released)
         steps.append((true, seen))
     return steps
 
 
-class _Efforts:
-    """Contacts that were felt by joint efforts since the last time."""
+class _Body:
+    """Contacts that were felt since the last time: by joint efforts, and with `rng`, which makes the
+    noise of odometry, by impacts of the base."""
 
-    def __init__(self, simulation: Any, profile: Profile) -> None:
-        self._simulation, self._limits = simulation, profile.limits.joints
+    def __init__(self, simulation: Any, profile: Profile, rng: np.random.Generator | None) -> None:
+        self._simulation, self._profile, self._rng = simulation, profile, rng
+        self._odometry: deque[tuple[int, Odometry]] = deque(maxlen=round(WITHIN_S / FEELS_S) + 1)
         self._felt: dict[str, Contact] = {}
         self._due_s = 0.0
 
     def feel(self) -> None:
         """Time passed."""
-        if self._simulation.time_s >= self._due_s:
-            self._due_s = self._simulation.time_s + EFFORTS_S
-            felt = contacts_from_efforts(self._simulation.joints(), self._limits)
-            self._felt |= {contact.link: contact for contact in felt}
+        simulation, limits = self._simulation, self._profile.limits
+        if simulation.time_s < self._due_s:
+            return
+        self._due_s = simulation.time_s + FEELS_S
+        felt = contacts_from_efforts(simulation.joints(), limits.joints)
+        if self._rng is not None:
+            odometry: Odometry = simulation.odometry()
+            velocity = odometry.velocity
+            x, yaw = self._rng.normal(0.0, SPEED_NOISE, 2).tolist()
+            noisy = BaseVelocity(velocity.x + x, velocity.y, velocity.yaw + yaw)
+            stamp_ns = round(simulation.time_s * NANOSECONDS)
+            self._odometry.append((stamp_ns, replace(odometry, velocity=noisy)))
+            felt += contacts_from_impacts(
+                tuple(self._odometry), limits.base, self._profile.frames.base
+            )
+        self._felt |= {contact.link: contact for contact in felt}
 
     def take(self) -> tuple[Contact, ...]:
         """All of them."""

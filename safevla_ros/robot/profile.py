@@ -200,12 +200,19 @@ class Outputs(_Strict):
 
 
 class BaseLimits(_Strict):
-    """Speed and acceleration of the base: linear [m/s, m/s^2], yaw [rad/s, rad/s^2]."""
+    """Speed and acceleration of the base: linear [m/s, m/s^2], yaw [rad/s, rad/s^2].
+
+    `contact_m_s`, `contact_rad_s`: where the robot has no contact sensor, so much more speed lost within
+    0.1 s than by braking at these rates means that the base hit something. Above the noise of its
+    odometry; the base must never brake faster. None: it feels nothing.
+    """
 
     linear_m_s: Positive
     yaw_rad_s: Positive
     linear_m_s2: Positive
     yaw_rad_s2: Positive
+    contact_m_s: Positive | None = None
+    contact_rad_s: Positive | None = None
 
 
 class JointLimits(_Strict):

@@ -4,7 +4,7 @@ A joint that moves freely needs about the same effort wherever it is, where its 
 horizontal as those of a lift, a telescoping arm and a wrist's yaw are: `free_effort` of the profile,
 its load against gravity. What is beyond `contact_effort` more or less than that is taken for a touch;
 friction and acceleration must stay within it. What is touched, where and how hard is not known. A
-joint feels nothing that pushes across its axis, and the base nothing at all.
+joint feels nothing that pushes across its axis; of the base, impact_contacts.py tells.
 """
 
 from __future__ import annotations

@@ -106,6 +106,11 @@ class Signals:
             return None
         return moved(best[1].pose, best[1].velocity, gap_s)
 
+    def odometry_of_last(self, lasts_s: float, until_ns: int) -> list[tuple[int, Odometry]]:
+        """Stamps [ns] and messages of so long a time up to `until_ns`, oldest first."""
+        since_ns = until_ns - round(lasts_s * NANOSECONDS)
+        return [entry for entry in self._odometry if since_ns <= entry[0] <= until_ns]
+
     def _place_odometry(self, arrived: str) -> None:
         """Renew the odometry frame's pose, until odometry has passed the localisation's stamp."""
         localisation = self._latest.get("localisation")

@@ -36,6 +36,7 @@ from safevla_ros.robot.state import (
     SceneObjects,
 )
 from safevla_ros.safety.effort_contacts import contacts_from_efforts, feels_contacts
+from safevla_ros.safety.impact_contacts import WITHIN_S, contacts_from_impacts, feels_impacts
 from safevla_ros.safety.obstacles import ObstacleModel, near
 from safevla_ros.safety.signals import AHEAD_S, Signals, absurdity
 from safevla_ros.safety.state import (
@@ -132,14 +133,23 @@ class WorldAssembler:
             return readings
 
         def contacts() -> tuple[Contact, ...]:
-            """As a sensor tells them, else as joints feel them."""
-            if "contacts" not in self._signals and feels_contacts(self._limits.joints):
+            """As a sensor tells them, else as joints and base feel them."""
+            limits = self._limits
+            by_joints, by_base = feels_contacts(limits.joints), feels_impacts(limits.base)
+            felt: tuple[Contact, ...] = ()
+            if "contacts" in self._signals or not (by_joints or by_base):
+                felt = reading("contacts")
+                return felt
+            if by_joints:
                 try:
-                    return contacts_from_efforts(reading("joint_states"), self._limits.joints)
+                    felt += contacts_from_efforts(reading("joint_states"), limits.joints)
                 except ValueError as error:
                     raise _Unknown(f"contacts: {error}") from error
-            touching: tuple[Contact, ...] = reading("contacts")
-            return touching
+            if by_base:
+                reading("odometry")  # which must be fresh
+                lately = signals.odometry_of_last(WITHIN_S, stamp_ns)
+                felt += contacts_from_impacts(lately, limits.base, self._frames.base)
+            return felt
 
         def odometry_then(name: str) -> Pose:
             """Where the base was in the odometry frame at the stamp of a signal."""

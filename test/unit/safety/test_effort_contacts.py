@@ -14,13 +14,15 @@ FREE = {"lift": 0.0, "arm": 0.0, "wrist_yaw": 0.0, "gripper": 0.0}
 
 
 def with_joints(profile, *, sensor=False, **joints):
-    """The profile without the signal `contacts`, or with it, and these changes to its joints."""
+    """The profile without the signal `contacts`, or with it, and these changes to its joints. Its base
+    feels nothing."""
     changed = {
         name: limits.model_copy(update=joints.get(name, {}))
         for name, limits in profile.limits.joints.items()
     }
     signals = profile.signals if sensor else profile.signals.model_copy(update={"contacts": None})
-    limits = profile.limits.model_copy(update={"joints": changed})
+    base = profile.limits.base.model_copy(update={"contact_m_s": None, "contact_rad_s": None})
+    limits = profile.limits.model_copy(update={"joints": changed, "base": base})
     return profile.model_copy(update={"signals": signals, "limits": limits})
 
 
