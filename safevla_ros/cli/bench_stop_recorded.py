@@ -1,15 +1,15 @@
 """`safevla bench stop --bags`: what the gate says to drives that were recorded, by what was sensed then.
 
 Nothing of the drive can be changed any more. So the gate is asked at each odometry whether the base
-may go on as it is measured to move, in mode shadow, and its answers are held against what the scan
-showed later, while the recorded robot did go on. Needs bags of robots that nothing held back: mode
-`observe` or `shadow`, or no gate at all.
+may go on as it is measured to move, in mode shadow and by scan and grid alone, and its answers are held
+against what the scan showed later, while the recorded robot did go on. Needs bags of robots that
+nothing held back: mode `observe` or `shadow`, or no gate at all.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +105,9 @@ def _drive(bag: Bag, specification: Specification, robot: str) -> tuple[Profile,
         recorded.add(raw)
 
     def judge(stamp_ns: int, _: int) -> None:
-        world = assembler.assemble(recorded.signals, stamp_ns)
+        sensed = assembler.assemble(recorded.signals, stamp_ns)
+        # What only objects or a cloud tell of, the scan cannot bear out later.
+        world = replace(sensed, objects={}, cloud=np.empty((0, 3)))
         if world.base is None or world.velocity is None:
             return
         gate.set_estop(False, stamp_ns / NANOSECONDS)
