@@ -25,6 +25,7 @@ from safevla_ros.msg import ActionChunk, CandidateCommand, Episode
 from safevla_ros.nodes import topics
 from safevla_ros.srv import LoadPolicy, ResetScenario
 
+SIZE = 64
 SCENARIO = {"name": "small", "seed": 3, "rooms": 1, "task": "find", "wording": "plain"}
 
 
@@ -107,9 +108,11 @@ class SimulatedGraph:
     def bring_up(
         self, policy: str | Path, real_time_factor: float = 2.0, **parameters: Any
     ) -> None:
-        """All three, which begin at once; `parameters` are the inference node's."""
+        """All three, which begin at once, with small pictures; `parameters` are the inference
+        node's."""
+        small = {"camera_height": SIZE, "camera_width": SIZE, "real_time_factor": real_time_factor}
         started = (
-            self._start("sim_robot", scenario=self.scenario, real_time_factor=real_time_factor),
+            self._start("sim_robot", scenario=self.scenario, **small),
             self._start("camera_ingest"),
             self._start("vla_inference", scenario=self.scenario, policy=policy, **parameters),
         )
