@@ -22,13 +22,22 @@ from safevla_ros.nodes.cost_monitor import CostMonitor
 
 
 @pytest.fixture
-def unspun(safety):
-    """The monitor, configured and with fresh signals, and a watchdog's heartbeat made by the test."""
+def node(safety):
+    """The monitor, unconfigured, in the default context."""
     rclpy.init(
         args=["--ros-args", "-p", f"robot:={safety.profile}"],
         signal_handler_options=SignalHandlerOptions.NO,
     )
-    node = CostMonitor("test")
+    made = CostMonitor("test")
+    yield made
+    made.trigger_shutdown()
+    made.destroy_node()
+    rclpy.try_shutdown()
+
+
+@pytest.fixture
+def unspun(safety, node):
+    """The monitor, configured and with fresh signals, and a watchdog's heartbeat made by the test."""
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     assert node.trigger_configure() is TransitionCallbackReturn.SUCCESS
@@ -54,10 +63,7 @@ def unspun(safety):
         raise AssertionError(f"the monitor does not listen to {topic}")
 
     yield SimpleNamespace(robot=safety.robot, activate=activate, deliver=deliver)
-    node.trigger_shutdown()
     executor.shutdown(timeout_sec=2.0)
-    node.destroy_node()
-    rclpy.try_shutdown()
 
 
 def test_a_stop_that_the_watchdog_holds_is_heeded_before_the_first_candidate(unspun):
