@@ -69,5 +69,5 @@ clean:  ## remove all that make has made, VENV included
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1#\2/p' $(firstword $(MAKEFILE_LIST)) | \
-		awk -F'#' '{ printf "%-20s %s\n", $$1, $$2 }'
+		awk -F'#' '{ printf "%-22s %s\n", $$1, $$2 }'
 	@echo "  DISTRO=kilted|jazzy, VENV=folder and PYTHON=interpreter go with each of them."

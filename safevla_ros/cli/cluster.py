@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from safevla_ros.cli.failure import ExitCode, Failure
+from safevla_ros.extras import missing
 
 if TYPE_CHECKING:
     from safevla_ros.bags.ray_pool import RayPool
@@ -38,9 +39,7 @@ def ray_pool(wanted: bool, address: str) -> Iterator[RayPool | None]:
     try:
         from safevla_ros.bags.ray_pool import RayPool
     except ImportError as error:
-        raise Failure(
-            ExitCode.LACKS_SOFTWARE, f"--ray needs Ray: pip install 'safevla-ros[ray]' ({error})"
-        ) from error
+        raise Failure(ExitCode.LACKS_SOFTWARE, missing(error) or str(error)) from error
     from safevla_ros.bags import BagError
 
     try:

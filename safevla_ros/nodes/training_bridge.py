@@ -40,6 +40,7 @@ from safevla_ros.bags.mcap_file import Topic
 from safevla_ros.bags.recorder import Recorder, free_name
 from safevla_ros.bags.retention import Retention, make_room
 from safevla_ros.bags.writer import MIB, Limits
+from safevla_ros.extras import missing
 from safevla_ros.msg import CostSpecification, CostVector, Episode, SafetyEvent
 from safevla_ros.nodes import topics
 from safevla_ros.nodes.bridge.recorded_topics import wanted_topics
@@ -208,7 +209,7 @@ class TrainingBridge(GraphNode):
         try:
             from safevla_ros.nodes.bridge.live_view import LiveView, LiveViewError
         except ImportError as error:
-            return self._no_view(f"pip install 'safevla-ros[viewer]' ({error})")
+            return self._no_view(missing(error) or str(error))
         try:
             view = LiveView(host, port, heard)
         except LiveViewError as error:

@@ -12,7 +12,7 @@ if importlib.util.find_spec("torch") is None:
     def pytest_terminal_summary(terminalreporter):
         """Say what was not tested."""
         terminalreporter.write_line(
-            "SKIPPED test/learning: torch is not installed (pip install safevla-ros[train])"
+            "SKIPPED test/learning: torch is not installed (pip install '.[train]')"
         )
 else:
     import torch

@@ -15,7 +15,7 @@ from safevla_ros.bags import RawMessage
 from safevla_ros.bags.mcap_file import Topic
 from safevla_ros.bags.metadata import Qos
 
-pytest.importorskip("foxglove", reason="no live view: pip install 'safevla-ros[viewer]'")
+pytest.importorskip("foxglove", reason="no live view: pip install '.[viewer]'")
 client = pytest.importorskip("websockets.sync.client", reason="a websocket client is missing")
 
 from safevla_ros.nodes.bridge.live_view import BACKLOG, LiveView, LiveViewError  # noqa: E402

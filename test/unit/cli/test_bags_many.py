@@ -39,7 +39,7 @@ CONTRACT = {
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
     """Address of a Ray cluster of two workers."""
-    pytest.importorskip("ray", reason="Ray is not installed: pip install 'safevla-ros[ray]'")
+    pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
     from ray.cluster_utils import Cluster
 
     nodes = Cluster(
@@ -172,7 +172,7 @@ def test_training_data_is_indexed_on_a_cluster(cluster: str, tmp_path: Path) -> 
 
 
 def test_a_cluster_that_is_not_there_is_named(call: Call, tmp_path: Path, bad: Path) -> None:
-    pytest.importorskip("ray", reason="Ray is not installed: pip install 'safevla-ros[ray]'")
+    pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
     code, _, errors = call("score", "bags", "--ray-address", "nowhere.invalid")
     assert code == 1
     assert "no cluster at nowhere.invalid" in errors
@@ -185,11 +185,11 @@ def test_where_ray_is_missing_it_says_how_to_get_it(
     monkeypatch.delitem(sys.modules, "safevla_ros.bags.ray_pool", raising=False)
     code, _, errors = call("score", "bags", "--ray")
     assert code == 4
-    assert "--ray needs Ray: pip install 'safevla-ros[ray]'" in errors
+    assert "ray is not installed: in a checkout of safevla_ros: pip install '.[ray]'" in errors
 
 
 def test_a_cluster_that_is_not_there_is_one_sentence(call: Call, tmp_path: Path, bad: Path) -> None:
-    pytest.importorskip("ray", reason="Ray is not installed: pip install 'safevla-ros[ray]'")
+    pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # nobody listens
         address = f"127.0.0.1:{taken.getsockname()[1]}"
