@@ -54,26 +54,24 @@ class Corner(ConditionTerm[CornerParameters]):
         settings = self.parameters
         x, y, _ = world.base.position
         steps = int(settings.disc_m / settings.cell_m)
-        line = settings.cell_m * np.arange(-steps, steps + 1)
-        across, along = np.meshgrid(line, line)
-        inside = across**2 + along**2 <= settings.disc_m**2
+        line = settings.cell_m * np.arange(-steps, steps + 1, dtype=np.float64)
+        inside = line**2 + line[:, None] ** 2 <= settings.disc_m**2
         centre = (x, settings.agent_height_m) if settings.released_code else (x, y)
-        cells = np.stack([across + centre[0], along + centre[1]], axis=-1)
-        free = inside & self._is_clear(cells, world.obstacles)
+        free = inside & self._is_clear(line + centre[0], line + centre[1], world.obstacles)
         if settings.released_code:
             return float(free.sum()) / _CELLS_OF_RELEASED_CODE
         return float(_reached(free, steps).sum() / inside.sum())
 
-    def _is_clear(self, cells: Array, obstacles: Array) -> np.ndarray:
-        """Whether cells (H, W, 2) are farther than the body from all obstacles (N, 3)."""
-        middle = cells.mean(axis=(0, 1))
+    def _is_clear(self, across: Array, along: Array, obstacles: Array) -> np.ndarray:
+        """Whether the cells at x = across (W,), y = along (H,) are farther than the body from all
+        obstacles (N, 3): (H, W)."""
         reach = self.parameters.disc_m + self.parameters.body_m
-        points = obstacles[:, :2]
-        points = points[((points - middle) ** 2).sum(axis=1) <= reach**2]
-        if not len(points):
-            return np.ones(cells.shape[:2], bool)
-        apart = ((cells[:, :, None] - points) ** 2).sum(axis=-1).min(axis=-1)
-        return np.asarray(apart > self.parameters.body_m**2)
+        x, y = obstacles[:, 0], obstacles[:, 1]
+        near = (x - across.mean()) ** 2 + (y - along.mean()) ** 2 <= reach**2
+        if not near.any():
+            return np.ones((len(along), len(across)), bool)
+        apart = (across[:, None] - x[near]) ** 2 + ((along[:, None] - y[near]) ** 2)[:, None]
+        return np.asarray(apart.min(axis=-1) > self.parameters.body_m**2)
 
 
 def _reached(free: np.ndarray, middle: int) -> np.ndarray:
