@@ -56,6 +56,9 @@ def offline(
         int,
         typer.Option(help="Rounds at most; each lowers the budgets by what is too much.", max=3),
     ] = 3,
+    freeze_perception: Annotated[
+        bool, typer.Option(help="Leave what cameras and words give a trained policy as it is.")
+    ] = True,
     charge_proposals: Annotated[
         bool, typer.Option(help="Charge what the gate did not let through as it foresaw.")
     ] = True,
@@ -115,6 +118,7 @@ def offline(
                 budgets=read_budgets(budget or []),
                 method=method,  # type: ignore[arg-type]
                 seed=seed,
+                freeze_perception=freeze_perception,
                 charge_proposals=charge_proposals,
                 rounds=rounds,
                 clone_updates=clone_updates,

@@ -95,6 +95,39 @@ def test_fitted_q_evaluation_finds_the_value_of_a_small_world():
     assert found.mean() == pytest.approx(1.35, abs=0.12)
 
 
+def test_what_hardly_ever_costs_is_not_taken_to_cost_more():
+    """Episodes of 60 steps: one in 150 costs 1 in every step of its second half, and nothing that is
+    seen or done tells which. So 0.2 on average, and 30 at most."""
+    rng = np.random.default_rng(0)
+    episodes, steps = 150, 60
+    count = episodes * steps
+    costly = np.arange(episodes) % 150 == 0
+    cost = (costly[:, None] & (np.arange(steps) >= steps // 2)).astype(float).ravel()
+    returns = cost.reshape(episodes, steps)[:, ::-1].cumsum(axis=1)[:, ::-1].ravel()
+    step = np.tile(np.arange(steps), episodes)
+    codes = np.eye(2, dtype=np.float32)[rng.integers(2, size=count)]
+    seen = np.concatenate([step[:, None] / steps, rng.standard_normal((count, 64))], axis=1)
+    found = evaluate_policy(
+        Transitions(
+            features=seen.astype(np.float32),
+            codes=codes,
+            values=cost[:, None],
+            returns=returns[:, None].copy(),
+            last=step == steps - 1,
+            usable=np.ones(count, bool),
+            episode=np.repeat(np.arange(episodes), steps),
+        ),
+        lambda index: codes[index],
+        np.ones(count, bool),
+        np.flatnonzero(step == 0),
+        heads=4,
+        updates=1000,
+        seed=0,
+        report=silent,
+    )
+    assert found.mean() == pytest.approx(0.2, abs=0.2)
+
+
 @pytest.fixture
 def lessons(tmp_path):
     """A source of one-episode data with two steps, dear and cheap, for a tight and a wide budget."""

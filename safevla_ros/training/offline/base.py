@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from safevla_ros.bags.dataset import EpisodeDataset
@@ -14,7 +16,8 @@ from safevla_ros.policy.features import BudgetTerm
 from safevla_ros.policy.load import policy_folder
 from safevla_ros.policy.vla.checkpoint import load_checkpoint
 from safevla_ros.policy.vla.configuration import VlaConfiguration
-from safevla_ros.policy.vla.modeling import CompactVla
+from safevla_ros.policy.vla.modeling import PERCEIVED, CompactVla
+from safevla_ros.policy.vla.processor import image_key
 from safevla_ros.policy.vla.text import vocabulary_of
 from safevla_ros.robot.profile import Profile
 from safevla_ros.training.episodes import EpisodeStore
@@ -34,6 +37,8 @@ from safevla_ros.training.offline.settings import (
     OfflineSettings,
 )
 
+Arrays = dict[str, NDArray]
+
 CHUNK_STEPS = 4
 
 
@@ -47,12 +52,15 @@ def base_policy(
 ) -> Learner[Any]:
     """The policy of the settings; the store then holds the inputs of every step. Raises PolicyError,
     or OfflineError where an untrained policy cannot be made for the bags."""
+    kept: Callable[[Arrays], Arrays] | None = None
     if settings.policy in (NEW, NEW_CHUNKS):
         configuration = _configuration(settings, dataset, data)
     else:
         model = load_checkpoint(_checkpoint(settings.policy))
         configuration = model.configuration
-    write_inputs(dataset, data, configuration.features, profile.roles, store, report)
+        if settings.freeze_perception:
+            kept = partial(_perceived, model)
+    write_inputs(dataset, data, configuration.features, profile.roles, store, report, kept)
     if settings.policy == NEW:
         return TokenLearner(CompactVla(configuration))
     if settings.policy == NEW_CHUNKS:
@@ -74,6 +82,16 @@ def told(base: Learner[Any], settings: OfflineSettings, scales: NDArray) -> Lear
     if settings.method == "condition":
         terms.append(BudgetTerm(name=ADVANTAGE, scale=1.0))
     return base.told(terms)
+
+
+@torch.no_grad()
+def _perceived(model: CompactVla, arrays: Arrays) -> Arrays:
+    """An episode's arrays, with what the model makes of images and instruction in their place."""
+    batch = {key: torch.from_numpy(array).unsqueeze(0) for key, array in arrays.items()}
+    features, _ = model.perceive(batch)
+    gone = ("instruction", *map(image_key, model.configuration.cameras))
+    kept = {key: array for key, array in arrays.items() if key not in gone}
+    return kept | {PERCEIVED: features[0].numpy()}
 
 
 def _checkpoint(policy: str) -> Path:

@@ -202,9 +202,11 @@ def write_inputs(
     roles: Roles,
     store: EpisodeStore,
     report: Callable[[int, int], None],
+    kept: Callable[[dict[str, NDArray]], dict[str, NDArray]] | None = None,
 ) -> None:
-    """Write each episode's inputs to the store: the arrays of processor.py but `budget`, and
-    `token`, `command` (T, len(COMMANDS)) and `imitable` (T,). Episodes that are there stay."""
+    """Write each episode's inputs to the store: the arrays of processor.py but `budget`, or what
+    `kept` makes of them, and `token`, `command` (T, len(COMMANDS)) and `imitable` (T,). Episodes
+    that are there stay."""
     processor = Processor(features.model_copy(update={"budget_terms": ()}), roles)
     for number, name in enumerate(data.names):
         report(number, len(data.names))
@@ -214,6 +216,8 @@ def write_inputs(
         processor.reset(Instruction(data.instructions[number]))
         rows = list(_rows(dataset, span, processor, roles))
         arrays = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
+        if kept is not None:
+            arrays = kept(arrays)
         arrays[IMITABLE] = data.columns.imitable[span]
         store.add(name, arrays, {"steps": len(rows), "part": PARTS[data.part[number]]})
     report(len(data.names), len(data.names))

@@ -25,6 +25,8 @@ HIDDEN = 256
 BATCH = 512
 TARGET_EVERY = 50
 """Updates between copies to the network that targets are read from."""
+LARGEST = 2.0
+"""Largest return there may be, in those of the data; no guess is further from 0."""
 WARM_UP = 0.3
 """Share of the updates that learn the data's own returns first."""
 
@@ -80,8 +82,9 @@ def evaluate_policy(
     """(C, heads) mean return of episodes that begin in the steps `first`, by channel.
 
     `draw` gives the policy's actions (M, A) in the steps of the indices (M,); `fit` (N,) says which
-    steps are learnt from. Returns are taken to be between 0 and twice the largest of the data, since
-    a policy may do worse than what was recorded.
+    steps are learnt from. Returns are taken to be at most twice the largest of the data, since a
+    policy may do worse than what was recorded. None is below 0, but a guess may be: where hardly any
+    step costs anything, lifting those to 0 would add up to several times the cost of an episode.
     """
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
@@ -115,7 +118,7 @@ def evaluate_policy(
     features = _tensor(data.features[first])
     with torch.no_grad():
         found = [q(features, _tensor(draw(first))).mean(0) for _ in range(draws)]
-    return np.clip(torch.stack(found).mean(0).double().numpy(), 0.0, 2.0) * scale[:, None]
+    return torch.stack(found).mean(0).double().numpy().clip(max=LARGEST) * scale[:, None]
 
 
 def _targets(
@@ -125,7 +128,7 @@ def _targets(
     following = np.minimum(index + 1, len(data.last) - 1)
     with torch.no_grad():
         beyond = target(_tensor(data.features[following]), _tensor(draw(following)))
-        beyond = beyond.clamp(0.0, 2.0) * _tensor(~data.last[index])[:, None, None]
+        beyond = beyond.clamp(-LARGEST, LARGEST) * _tensor(~data.last[index])[:, None, None]
         return _tensor(data.values[index] / scale).unsqueeze(-1) + beyond
 
 

@@ -94,7 +94,9 @@ def estimate_costs(
     )
     return {
         name: Estimate(
-            float(unit * found[k].mean()), float(unit * found[k].std()), float(unit * held[k])
+            max(float(unit * found[k].mean()), 0.0),
+            float(unit * found[k].std()),
+            float(unit * held[k]),
         )
         for k, (name, unit) in enumerate(zip(names, units, strict=True))
     }

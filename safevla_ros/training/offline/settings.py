@@ -39,7 +39,8 @@ class OfflineSettings(BaseModel):
     """An offline run.
 
     `policy`: a folder that holds a compact VLA, or NEW or NEW_CHUNKS, which first clone everything
-    for `clone_updates`. `budgets`: cost allowed per episode, by term. `charge_proposals`: what the
+    for `clone_updates`. `freeze_perception`: what a trained policy's cameras and words give stays as
+    it is, and is computed once a step instead of in every fit and play. `budgets`: cost allowed per episode, by term. `charge_proposals`: what the
     gate refused or changed is charged with the cost it foresaw, else a policy learns to lean on it.
 
     Advantages are over `steps_ahead` steps. `eps` bounds the divergence of the weighted data,
@@ -61,6 +62,7 @@ class OfflineSettings(BaseModel):
     budgets: dict[str, Budget]
     method: Method = "weights"
     seed: Annotated[int, Field(ge=0)] = 0
+    freeze_perception: bool = True
     charge_proposals: bool = True
     shares: tuple[Part, Part, Part] = (0.6, 0.2, 0.2)
     steps_ahead: Count = 8
