@@ -104,6 +104,20 @@ def test_the_policy_is_one_that_a_robot_loads(weighted):
     assert said["prices"]["collision"] > 0.0
 
 
+@pytest.mark.parametrize("frozen", [True, False])
+def test_perception_learns_only_where_it_is_not_frozen(frozen, bags, base, tmp_path):
+    settings = quick(base, freeze_perception=frozen, method="all", updates=3)
+    result = fit_offline(settings, bags, tmp_path)
+    before, after = load_checkpoint(base), load_checkpoint(result.policy)
+    same = [
+        torch.equal(old, new)
+        for part, learnt in zip(before.perception(), after.perception(), strict=True)
+        for old, new in zip(part.parameters(), learnt.parameters(), strict=True)
+    ]
+    assert all(same) if frozen else not all(same)
+    assert not torch.equal(before.actor[-1].weight, after.actor[-1].weight)
+
+
 def test_the_test_on_untouched_episodes_counts_those_that_carry_it(weighted):
     _, result = weighted
     test = result.test["collision"]
