@@ -27,6 +27,8 @@ from safevla_ros.safety.terms.base import Margin, NonNegative, SampledTerm, Term
 
 FAR_M_S = 10.0
 """Largest margin that is told apart [m/s]."""
+_TOUCHING_M = 1e-9
+"""A gap smaller than this has no direction."""
 
 
 class SeparationParameters(TermParameters):
@@ -94,7 +96,8 @@ class Separation(SampledTerm[SeparationParameters]):
         velocities = world.link_velocities[link]
         velocity = velocities[0] + share * (velocities[1] - velocities[0])
         point = hulls.starts[link] + share * (hulls.ends[link] - hulls.starts[link])
-        towards = turn @ gaps[:, link] / length if length > 0.0 else _towards_middle(point, person)
+        is_apart = length > _TOUCHING_M
+        towards = turn @ gaps[:, link] / length if is_apart else _towards_middle(point, person)
         return float(max(length - hulls.radii[link], 0.0)), float(velocity @ towards)
 
 

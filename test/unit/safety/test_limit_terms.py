@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -164,6 +165,32 @@ def test_separation_is_the_speed_from_which_the_robot_can_still_stop(
         assert v_max * reaction + v_max**2 / (2 * a) + 1.6 * v_max / a == pytest.approx(
             left, abs=1e-6
         )
+
+
+@pytest.mark.parametrize("share", [0.1, 0.37, 0.9])
+@pytest.mark.parametrize("yaw", [0.0, 0.4])
+def test_separation_counts_from_the_nearest_part_of_a_link(make_world, profile, share, yaw):
+    """An arm across the way, before somebody slim: as near as its nearest part alone is."""
+    somebody = person(1.0)["person_1"]
+    slim = replace(somebody, size=(0.02, 0.02, 1.8), pose=planar(1.0, 0.0, yaw, z=0.9))
+    start, end = (0.0, -share, 0.9), (0.0, 1.0 - share, 0.9)
+    world = approaching(make_world, profile, {"person_1": slim}, 0.3)
+    nearest = (0.0, 0.0, 0.9)
+    whole, part = (
+        make("separation", 0.0).live(replace(world, links=(Capsule("arm", *ends, 0.02),))).value
+        for ends in ((start, end), (nearest, nearest))
+    )
+    assert whole == pytest.approx(part, abs=1e-3)
+
+
+@pytest.mark.parametrize("yaw", [0.0, 0.3, 1.1])
+def test_a_link_that_reaches_into_somebody_may_only_leave(make_world, profile, yaw):
+    somebody = replace(person(0.5)["person_1"], pose=planar(0.5, 0.0, yaw, z=0.9))
+    arm = Capsule("arm", (0.0, 0.03, 0.9), (0.45, 0.03, 0.95), 0.02)
+    term = make("separation", 0.0)
+    for speed, is_safe in ((0.3, False), (-0.3, True)):
+        world = approaching(make_world, profile, {"person_1": somebody}, speed)
+        assert (term.live(replace(world, links=(arm,))).value >= 0.0) is is_safe
 
 
 def test_a_standing_or_leaving_robot_costs_nothing(make_world, profile):
