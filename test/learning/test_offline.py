@@ -2,6 +2,7 @@
 it says so where the bags do not support one."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -108,7 +109,7 @@ def test_the_policy_is_one_that_a_robot_loads(weighted):
 def test_perception_learns_only_where_it_is_not_frozen(frozen, bags, base, tmp_path):
     settings = quick(base, freeze_perception=frozen, method="all", updates=3)
     result = fit_offline(settings, bags, tmp_path)
-    before, after = load_checkpoint(base), load_checkpoint(result.policy)
+    before, after = load_checkpoint(Path(base)), load_checkpoint(result.policy)
     same = [
         torch.equal(old, new)
         for part, learnt in zip(before.perception(), after.perception(), strict=True)
