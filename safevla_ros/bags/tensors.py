@@ -1,7 +1,7 @@
 """Pictures of a bag as they go into a policy: small, rgb, channels first.
 
 The order of work is what makes it fast: a JPEG is decoded at half or a quarter of its size where
-that is still large enough, and one pass over the pixels resizes them and turns the colours.
+that is still large enough, colours are turned after resizing, and nothing becomes a float here.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from safevla_ros.bags.pictures import Picture, read_image
+from safevla_ros.bags.pictures import Picture, raw_pixels, read_image
 from safevla_ros.bags.reader import Bag
-from safevla_ros.bags.shrinking import shrunk
 
 _REDUCED = {
     8: cv2.IMREAD_REDUCED_COLOR_8,
@@ -50,31 +49,17 @@ def _tensor_or_report(
 def to_tensor(message: Any, height: int, width: int) -> NDArray[np.uint8]:
     """One Image or CompressedImage as uint8 (3, height, width) in rgb. Raises ValueError or
     cv2.error."""
-    rows, old, turn = _rows(message, height, width)
-    if height <= len(rows) and width <= old:
-        return shrunk(rows, old, (height, width), turn=turn)
-    picture = rows[:, : 3 * old].reshape(len(rows), old, 3)
-    larger = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    if hasattr(message, "format"):
+        picture = _decoded(np.asarray(message.data, np.uint8), height, width)
+        turn = True
+    elif message.encoding == "bgr8":
+        picture, turn = raw_pixels(message, 3), True
+    else:
+        picture, turn = read_image(message), False
+    small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
     if turn:
-        larger = cv2.cvtColor(larger, cv2.COLOR_BGR2RGB)
-    return np.ascontiguousarray(larger.transpose(2, 0, 1), dtype=np.uint8)
-
-
-def _rows(message: Any, height: int, width: int) -> tuple[NDArray[np.uint8], int, bool]:
-    """Pixels as (H, 3 * W) or wider, W, and whether they are bgr."""
-    if not hasattr(message, "format") and message.encoding in ("rgb8", "bgr8"):
-        data = np.asarray(message.data, np.uint8)
-        if not data.size:
-            raise ValueError("it has no data")
-        rows, old = data.reshape(message.height, message.step), int(message.width)
-        if not 0 < 3 * old <= message.step:
-            raise ValueError(f"its rows of {message.step} bytes do not hold {old} pixels")
-        return rows, old, message.encoding == "bgr8"
-    turn = hasattr(message, "format")
-    picture = (
-        _decoded(np.asarray(message.data, np.uint8), height, width) if turn else read_image(message)
-    )
-    return np.ascontiguousarray(picture).reshape(len(picture), -1), picture.shape[1], turn
+        small = cv2.cvtColor(small, cv2.COLOR_BGR2RGB)
+    return np.ascontiguousarray(small.transpose(2, 0, 1), dtype=np.uint8)
 
 
 def _decoded(data: NDArray[np.uint8], height: int, width: int) -> Picture:
