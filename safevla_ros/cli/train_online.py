@@ -38,9 +38,13 @@ def online(
         Path | None,
         typer.Option(help="YAML or JSON: cost of an episode allowed, by task and term."),
     ] = None,
-    steps: Annotated[int, typer.Option(help="Length of the run, all processes.", min=1)] = (
-        1_000_000
-    ),
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            help="Length of the run, all processes: 1,000,000. With --resume: its new length.",
+            min=1,
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of homes and draws.", min=0)] = 0,
     environments: Annotated[
         int, typer.Option(help="Episodes side by side, in each learning process.", min=1)
@@ -109,7 +113,12 @@ def online(
     from safevla_ros.training.checkpoint import CheckpointError
     from safevla_ros.training.online.budgets import BudgetError, load_budgets
     from safevla_ros.training.online.distributed import process_group, rank, wait_for_all
-    from safevla_ros.training.online.home_run import SETTINGS, prepare, specification_budgets
+    from safevla_ros.training.online.home_run import (
+        SETTINGS,
+        lengthen,
+        prepare,
+        specification_budgets,
+    )
     from safevla_ros.training.online.settings import (
         HomeSettings,
         LearningSettings,
@@ -133,7 +142,7 @@ def online(
                     learning=LearningSettings(
                         algorithm=algorithm,
                         seed=seed,
-                        steps=steps,
+                        steps=1_000_000 if steps is None else steps,
                         environments=environments,
                         ppo=PpoSettings(
                             gamma=gamma,
@@ -159,6 +168,8 @@ def online(
                     budgets=allowed,
                 )
                 prepare(directory, settings, start)
+            elif steps is not None and rank() == 0:
+                lengthen(directory, steps)
             wait_for_all()
             share_done = _learn(directory)
     except ValidationError as error:

@@ -41,6 +41,9 @@ def test_a_run_is_started_refused_twice_gone_on_with_and_exported(tmp_path):
     assert failed.value.code is ExitCode.BAD_INPUT
     assert call("online", "--resume", "--directory", run).exit_code == 0  # it was done
     assert len((run / "log.jsonl").read_text().splitlines()) == 1
+    assert call("online", "--resume", "--directory", run, "--steps", 200).exit_code == 0
+    (_, longer) = [json.loads(text) for text in (run / "log.jsonl").read_text().splitlines()]
+    assert longer["steps"] == 256
     call("export", "--name", "mine", "--directory", run, "--output", tmp_path)
     with pytest.raises(Failure, match="mine: cannot be written"):
         call("export", "--name", "mine", "--directory", run, "--output", budgets)

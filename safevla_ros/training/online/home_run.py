@@ -61,6 +61,14 @@ def prepare(folder: Path, settings: OnlineSettings, start: Path) -> None:
     save_settings(settings, folder / SETTINGS)
 
 
+def lengthen(folder: Path, steps: int) -> None:
+    """Give a run another length, with all else as it was: multipliers go on from where they are,
+    which in a new run would begin at zero. Raises SettingsError."""
+    settings = load_settings(folder / SETTINGS)
+    learning = settings.learning.model_copy(update={"steps": steps})
+    save_settings(settings.model_copy(update={"learning": learning}), folder / SETTINGS)
+
+
 def trained_policy(folder: Path) -> tuple[CompactVla, OnlineSettings, int]:
     """The policy of a run as it was last written, what the run was told, and its steps so far.
     Raises PolicyError, SettingsError or CheckpointError."""
