@@ -29,7 +29,18 @@ def pytest_runtest_makereport(item, call):
     report = yield
     if call.when == "call":
         item.failed = report.failed
+    elif call.when == "teardown" and getattr(item, "failed", False):
+        end_shared(item)
     return report
+
+
+def end_shared(item):
+    """End what the tests of a class share: a node of it may have died. The failed test, if it is run
+    once more, and those after it get it anew; pytest keeps it for the whole class."""
+    for definitions in item._fixtureinfo.name2fixturedefs.values():
+        for definition in definitions:
+            if definition.scope == "class":
+                definition.finish(item._request)
 
 
 @pytest.fixture
