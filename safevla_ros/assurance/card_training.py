@@ -35,8 +35,10 @@ def training_of(policy: Path, notes: Notes) -> Training:
         return IMITATION
     if "learning" in settings and "progress" in notes:
         return ONLINE[settings["learning"]["algorithm"]]
+    if "method" in settings and "result" in notes:
+        return OFFLINE
     raise CardError(
-        f"{policy / 'vla.json'}: notes: expected those of an imitation run or of an online run"
+        f"{policy / 'vla.json'}: notes: expected those of an imitation, online or offline run"
     )
 
 
@@ -151,10 +153,56 @@ def _constraints(rows: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Iterato
     yield ""
 
 
+def _offline(notes: Notes, run: Path) -> Iterator[str]:
+    settings, result = notes["settings"], notes["result"]
+    log = _log_with(run, "round", "an offline run")
+    fits = {line["stage"]: line["elapsed_s"] for line in log if "elapsed_s" in line}
+    minutes = sum(fits.values()) / 60.0
+    actors = ", ".join(f"{count:,} by {actor}" for actor, count in result["episodes"].items())
+    yield from (
+        "## Training",
+        "",
+        f"From recorded episodes alone, beginning with {Path(settings['policy']).name}: "
+        f"{METHODS[settings['method']]}; docs/training.md says how. No simulator and no robot was in "
+        "the loop.",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| learnt from | {result['steps']:,} steps of {sum(result['episodes'].values()):,} episodes: "
+        f"{actors} |",
+        f"| fitted | {settings['updates']:,} updates of {settings['streams']} episodes of "
+        f"{settings['window']} steps, in {minutes:.0f} minutes on CPU cores |",
+        f"| highest learning rate | {settings['learning_rate']:g} (AdamW) |",
+        f"| seed | {settings['seed']} |",
+        "",
+        "All settings are in vla.json.",
+        "",
+        "Cost of an episode by term. Estimate: fitted Q evaluation with the deviation of its heads, which "
+        "is no bound. Bags: episodes that only chose.",
+        "",
+        "| term | budget | bags | estimate | price |",
+        "|---|---|---|---|---|",
+    )
+    for term, budget in settings["budgets"].items():
+        found = result["estimate"][term]
+        yield (
+            f"| {term} | {budget:g} | {found['data']:.2f} | {found['mean']:.2f} +- "
+            f"{found['deviation']:.2f} | {result['prices'][term]:.2f} |"
+        )
+    yield ""
+
+
 NAMES = {
     "ppo": "Reinforcement learning without constraints (PPO)",
     "ppo-lagrangian": "Constrained reinforcement learning (PPO-Lagrangian)",
     "reward-shaping": "Reinforcement learning with a fixed price on costs (PPO, reward shaping)",
+}
+METHODS = {
+    "weights": "cloning weighted by the Lagrangian advantage, with the remaining budget as an input",
+    "condition": "cloning with budget and advantage as inputs",
+    "binary": "cloning of what the Lagrangian advantage speaks for",
+    "within_budget": "cloning of the episodes that kept the budgets (BC-Safe)",
+    "all": "cloning of all episodes",
 }
 IMITATION = Training(
     _imitation,
@@ -174,6 +222,7 @@ ONLINE = {
     "ppo-lagrangian": Training(_online, _CONSTRAINED),
     "reward-shaping": Training(_online, _CONSTRAINED),
 }
+OFFLINE = Training(_offline, _CONSTRAINED)
 
 
 def read_json(path: Path) -> Any:

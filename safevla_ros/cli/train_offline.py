@@ -220,7 +220,7 @@ def _print(console: Console, result: OfflineResult, budgets: Mapping[str, float]
     for note in result.notes:
         console.print(f"note: {note}", soft_wrap=True, highlight=False)
     console.print(
-        f"{result.policy}: {result.steps:,} steps of {result.episodes} episodes learnt from",
+        f"{result.policy}: {result.steps:,} steps of {sum(result.episodes.values())} episodes learnt from",
         soft_wrap=True,
         highlight=False,
     )

@@ -228,6 +228,9 @@ def test_folding_acts_as_a_good_action_asked_for():
 
 def test_episodes_within_the_budget_can_be_cloned_alone(bags, base, tmp_path):
     result = fit_offline(quick(base, method="within_budget"), bags, tmp_path)
+    costs = columns_of(EpisodeDataset.open(bags), quick(base))
+    within = int((costs.sums(costs.cost) <= BUDGET).sum())
+    assert 0 < sum(result.episodes.values()) <= within < 60
     assert 2 * chance_of_risk(result.policy, BUDGET) < BUDGET
 
 

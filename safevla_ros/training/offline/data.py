@@ -42,6 +42,8 @@ COMMANDS = (
 )
 """Columns of `command`: base velocities [m/s, rad/s] and joint targets [m or rad] by role."""
 TOKEN, COMMAND, IMITABLE = "token", "command", "imitable"
+UNKNOWN = "unknown"
+"""Who acted in bags that do not say it."""
 
 
 @dataclass(frozen=True)
@@ -86,12 +88,13 @@ class Columns:
 @dataclass(frozen=True)
 class OfflineData:
     """What a run learns from. `names` (E,) of the episodes in the store, `part` (E,) of each,
-    `instructions` (E,). `notes` say what was left out or could not be judged."""
+    `instructions` (E,), `actors` (E,) the policies that acted. `notes` say what was left out or could not be judged."""
 
     columns: Columns
     names: tuple[str, ...]
     part: NDArray[np.int64]
     instructions: tuple[str, ...]
+    actors: tuple[str, ...]
     notes: tuple[str, ...]
 
     def steps_of(self, *parts: int) -> NDArray[np.bool_]:
@@ -187,6 +190,9 @@ def read_data(dataset: EpisodeDataset, settings: OfflineSettings) -> OfflineData
         names=tuple(f"{i:06}" for i in range(len(dataset.episodes))),
         part=part,
         instructions=tuple(episode.instruction for episode in dataset.episodes),
+        actors=tuple(
+            episode.provenance.get("policy_id") or UNKNOWN for episode in dataset.episodes
+        ),
         notes=tuple(notes),
     )
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -68,7 +69,8 @@ EPISODES, CLONE, ARRAYS = "episodes", "clone.safetensors", "arrays.safetensors"
 class OfflineResult:
     """What came of a run.
 
-    `policy`: folder that a robot loads. `steps` and `episodes` that were fitted. `lessons`: how many
+    `policy`: folder that a robot loads. `steps` and `episodes` that were fitted, the latter by the
+    policy that acted in them. `lessons`: how many
     of the budgets the bags support. `prices`: multiplier by term at the budget that was asked for;
     `effective`: share of the samples that its weights leave. `tightened`: by how much each budget
     was lowered. `estimate` and `test`: see proof.py. `notes` on the bags, and on what was not reached.
@@ -76,7 +78,7 @@ class OfflineResult:
 
     policy: Path
     steps: int
-    episodes: int
+    episodes: Mapping[str, int]
     lessons: int
     prices: Mapping[str, float]
     effective: float
@@ -226,7 +228,7 @@ class _Run:
         self, number: int, learner: Learner[Any], lessons: tuple[Lesson, ...], tightened: Floats
     ) -> OfflineResult:
         """One fit, its estimate and its test. The learner goes on from round to round."""
-        settings, data = self._settings, self._data
+        settings, data, fitted_episodes = self._settings, self._data, self._fitted()
         make = partial(self._source, lessons=lessons, priced=self._priced)
         fitted = self._fit(f"round-{number}", learner, settings.updates, make)
         self._policy = fitted.fold_advantage() if settings.method == "condition" else fitted
@@ -245,8 +247,8 @@ class _Run:
         prices = priced.dual.multipliers if priced else np.zeros(len(settings.terms))
         return OfflineResult(
             policy=self._folder / POLICY,
-            steps=int(self._priced.samples.sum()),
-            episodes=len(self._priced.costs),
+            steps=int((self._priced.samples & fitted_episodes[data.columns.episode]).sum()),
+            episodes=dict(Counter(np.array(data.actors)[fitted_episodes].tolist())),
             lessons=len(lessons),
             prices=self._by_term(prices),
             effective=priced.effective if priced else 1.0,
@@ -270,6 +272,16 @@ class _Run:
             learner, partial(source, learner), self._settings, updates, state, self._report
         ).run()
 
+    def _fitted(self) -> NDArray[np.bool_]:
+        """(E,) which episodes are learnt from."""
+        settings, columns = self._settings, self._data.columns
+        fitted = (self._data.part == FIT) & columns.known[columns.first]
+        if settings.method == "within_budget":
+            fitted &= np.all(columns.sums(columns.cost) <= asked(settings), axis=1)
+            if not fitted.any():
+                raise OfflineError("method 'within_budget': no episode is within the budgets")
+        return np.asarray(fitted)
+
     def _source(
         self,
         learner: Learner[Any],
@@ -278,17 +290,12 @@ class _Run:
         priced: Priced | None = None,
     ) -> Source:
         """The episodes of a fit that has done so many updates. Without `priced`: all of them."""
-        settings, columns = self._settings, self._data.columns
-        keep = None
-        if priced is not None and settings.method == "within_budget":
-            keep = np.all(columns.sums(columns.cost) <= asked(settings), axis=1)
-            if not (keep & (self._data.part == FIT)).any():
-                raise OfflineError("method 'within_budget': no episode is within the budgets")
+        keep = None if priced is None else self._fitted()
         return Source(
             store=self._store,
             data=self._data,
-            settings=settings,
-            rng=np.random.default_rng([settings.seed, updates]),
+            settings=self._settings,
+            rng=np.random.default_rng([self._settings.seed, updates]),
             scales=np.array([term.scale for term in learner.terms]),
             priced=priced,
             lessons=lessons,

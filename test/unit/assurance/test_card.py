@@ -14,6 +14,7 @@ from safevla_ros.cli.evaluate import described
 from safevla_ros.paths import share_directory
 from safevla_ros.policy.description import read_description
 from safevla_ros.policy.interface import PolicyError
+from safevla_ros.training.offline.settings import OfflineSettings
 from safevla_ros.training.online.settings import OnlineSettings
 
 TASKS = ("find", "pick_up")
@@ -125,6 +126,31 @@ def test_a_constrained_runs_card_has_its_constraints_and_the_policy_it_is_compar
     assert "0.30 (" in card  # the other's row
 
 
+def test_an_offline_runs_card_has_whose_episodes_it_learnt_from_and_what_it_is_estimated_to_cost(
+    policy, run, tmp_path
+):
+    made = json.loads((policy / "vla.json").read_text())
+    settings = OfflineSettings(
+        policy="policies/careless", budgets={"corner": 0.25}, method="within_budget"
+    )
+    result = {
+        "steps": 5000,
+        "episodes": {"careless": 60, "scripted-careful": 40},
+        "prices": {"corner": 0.0},
+        "estimate": {"corner": {"mean": 0.5, "deviation": 0.125, "data": 1.0}},
+    }
+    notes = {"settings": settings.model_dump(mode="json"), "result": result}
+    (policy / "vla.json").write_text(json.dumps(made | {"notes": notes}))
+    log = [{"stage": "round-0", "elapsed_s": 60.0 * minute} for minute in (1, 2, 3)]
+    log.append({"round": 0, **result["estimate"]})
+    (run / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in log))
+    card = write_card(policy, run, [evaluation(tmp_path / "own.json", policy)]).read_text()
+    assert "beginning with careless: cloning of the episodes that kept the budgets" in card
+    assert "5,000 steps of 100 episodes: 60 by careless, 40 by scripted-careful |" in card
+    assert "in 3 minutes on CPU cores" in card
+    assert "| corner | 0.25 | 1.00 | 0.50 +- 0.12 | 0.00 |" in card
+
+
 def test_an_evaluation_of_another_policy_is_refused(policy, run, tmp_path):
     other = evaluation(tmp_path / "other.json", policy, sha256="f" * 64)
     with pytest.raises(CardError, match="another policy: sha256 ffff"):
@@ -149,7 +175,7 @@ def test_what_is_missing_or_broken_is_named(policy, run, tmp_path):
     made = json.loads((policy / "vla.json").read_text())
     (policy / "vla.json").write_text(json.dumps(made | {"notes": {}}))
     with pytest.raises(
-        CardError, match=r"notes: expected those of an imitation run or of an online run"
+        CardError, match=r"notes: expected those of an imitation, online or offline run"
     ):
         write_card(policy, run, [own])
     with pytest.raises(PolicyError, match=r"policy\.yaml"):
