@@ -142,7 +142,8 @@ class _Check:
         for topic, number in self._bad_pictures.items():
             self._fault(f"{topic}: {number} images without pixels, or with too few or too many")
         for topic, number in (+self._unstamped).items():
-            self._note(f"{topic}: {number} messages have the stamp 0")
+            if number > 1:  # simulated time begins at 0
+                self._note(f"{topic}: {number} messages have the stamp 0")
         self._conclude_episodes()
         self._conclude_topics()
 

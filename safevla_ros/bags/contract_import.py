@@ -170,7 +170,7 @@ class _Series:
             header = getattr(message, "header", None)
             stamp = stamp_ns(header.stamp) if header is not None else raw.log_time_ns
             stamps = self._stamps[raw.topic]
-            if not stamp:
+            if not stamp and stamps:  # the first may be of time 0, where simulated time begins
                 unstamped[raw.topic] += 1
                 continue
             if stamps and stamp <= stamps[-1]:

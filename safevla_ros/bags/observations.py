@@ -26,13 +26,16 @@ class Observations:
         self._bag = bag
         self._found: list[tuple[int, Location]] = []
         self._sound_size = -1
+        self._unstamped = 0
 
     def add(self, location: Location, raw: RawMessage) -> None:
         """Take the next observation. Raises BagError when it, or a picture in it, cannot be read, or
-        when it has no stamp to be found by."""
+        when it has no stamp to be found by: one may be of time 0, where simulated time begins."""
         stamp = _stamp(raw)
-        if not stamp:
-            raise BagError("observation: expected a stamp, got 0")
+        if stamp == 0:
+            self._unstamped += 1
+            if self._unstamped > 1:
+                raise BagError("observation: expected a stamp, got 0")
         if len(raw.data) != self._sound_size:
             for image in self._bag.decode(raw).images:
                 rgb8_picture(image)
@@ -40,7 +43,9 @@ class Observations:
         self._found.append((stamp, location))
 
     def sort(self) -> None:
-        """Order them by stamp."""
+        """Order them by stamp. Where several say 0, none was taken at that time."""
+        if self._unstamped > 1:
+            self._found = [found for found in self._found if found[0] != 0]
         self._found.sort(key=lambda found: found[0])
 
     def up_to(self, stamp_ns: int) -> tuple[int, Location] | None:

@@ -22,6 +22,7 @@ from safevla_ros.bags.cutting import as_topic
 from safevla_ros.bags.dataset import EpisodeDataset
 from safevla_ros.bags.definitions import Definition
 from safevla_ros.bags.mcap_file import McapFile
+from safevla_ros.bags.observations import Observations
 from safevla_ros.bags.own_messages import to_cdr
 from safevla_ros.bags.reader import Bag
 from safevla_ros.bags.repair import repair
@@ -157,8 +158,27 @@ def test_observations_without_a_stamp_are_nobodys(tmp_path: Path) -> None:
     bag = rewritten(write(tmp_path, "e-1"), change)
     data = EpisodeDataset.open(bag)
     assert [int(sample["step"]) for sample in data] == [1]
-    assert any("2 messages left out: observation: expected a stamp" in note for note in data.notes)
+    assert any("1 messages left out: observation: expected a stamp" in note for note in data.notes)
     assert any("2 messages have the stamp 0" in finding.what for finding in check(bag).findings)
+
+
+def test_one_observation_at_time_zero_is_where_simulated_time_begins(tmp_path: Path) -> None:
+    zero = iter([True, False, False])
+
+    def change(source: Bag, raw: RawMessage) -> list[RawMessage]:
+        if raw.topic not in ("observation", "/observation") or not next(zero):
+            return [raw]
+        return [replace(raw, data=raw.data[:4] + bytes(8) + raw.data[12:])]
+
+    bag = rewritten(write(tmp_path, "e-1"), change)
+    observations = Observations(source := Bag(bag))
+    for place, raw in source.located({"observation", "/observation"}):
+        observations.add(place, raw)
+    observations.sort()
+    found = observations.up_to(0)
+    assert found is not None
+    assert found[0] == 0
+    assert not any("stamp 0" in finding.what for finding in check(bag).findings)
 
 
 @pytest.mark.parametrize("same", [True, False])
