@@ -41,6 +41,7 @@ def test_episodes_are_bags_with_observations_actions_and_costs(recorded):
     assert {each.outcome for each in found} == {"SUCCESS"}
     assert all(int(each.seed) in TRAINING_SEEDS for each in found)
     data = EpisodeDataset.open(recorded)
+    assert not data.notes, "no step is left out"
     tokens = [step.token for step in data.steps if step.episode == 0]
     assert tokens[-1] == TOKENS["end"]
     assert "collision" in data.cost_names
