@@ -29,14 +29,6 @@ online() {
         "$safevla" train online --directory "$directory" "$@"
 }
 
-# offline DIRECTORY OPTIONS: likewise.
-offline() {
-    directory=$1
-    shift
-    if [ -f "$directory/settings.json" ]; then set -- --resume; fi
-    "$safevla" train offline --directory "$directory" "$@"
-}
-
 export_run() {
     "$safevla" train export --name "$1" --directory "$runs/$1" --output "$runs/made"
 }
@@ -58,13 +50,3 @@ online "$runs/aligned" --start "$runs/made/unconstrained" --algorithm ppo-lagran
     --budgets config/budgets/tenth_of_unconstrained.yaml --steps 700000 --warm-up 6 \
     --gamma 0.999 $learning
 export_run aligned
-
-# From bags alone: what unconstrained did, and half as many episodes of the careful expert, who stands for
-# a person who demonstrates.
-"$safevla" data bags --bags "$runs/bags" --episodes 1200 --seed 11 --spec paper \
-    --policy "$runs/made/unconstrained" --policy "$runs/made/unconstrained" --policy scripted-careful
-offline "$runs/aligned_offline" --bags "$runs/bags" --policy "$runs/made/unconstrained" \
-    --method within_budget --budget corner=0.08 --budget blind_spot=0.51 \
-    --budget fragile_collection=0.009 --budget critical_point=0.0045 \
-    --budget dangerous_equipment=0.0035
-export_run aligned_offline
