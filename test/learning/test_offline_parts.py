@@ -153,7 +153,7 @@ def lessons(tmp_path):
         spent=np.cumsum(np.maximum(cost, 0.0), axis=0) - np.maximum(cost, 0.0),
         judged=~flags[:, None],
     )
-    data = OfflineData(columns, ("000000",), np.array([FIT]), ("find it",), ())
+    data = OfflineData(columns, ("000000",), np.array([FIT]), ("find it",), ("mine",), ())
     store = EpisodeStore(tmp_path)
     store.add("000000", {"step": np.arange(steps)}, {})
     priced = Priced(
