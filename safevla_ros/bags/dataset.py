@@ -39,7 +39,13 @@ from safevla_ros.bags.catalogue import bags_below
 from safevla_ros.bags.many import Pool, each_bag
 from safevla_ros.bags.observations import rgb8_picture
 from safevla_ros.bags.reader import Bag
-from safevla_ros.bags.steps import BagSteps, EpisodeRecord, StepRecord, steps_of
+from safevla_ros.bags.steps import (
+    BagSteps,
+    EpisodeRecord,
+    StepRecord,
+    steps_of,
+    whole_episodes,
+)
 
 Sample = dict[str, Any]
 SUCCESS_REWARD = 10.0
@@ -85,9 +91,9 @@ class EpisodeDataset:
         """A dataset of what was read of bags. Raises BagError when there is no step."""
         dataset = cls()
         found = list(found)
-        whole = {(e.episode_id, _is_clip(e)) for each in found for e in each.episodes}
+        whole = whole_episodes(episode for each in found for episode in each.episodes)
         for each in found:
-            dataset._add(each, {e for e, clip in whole if not clip})
+            dataset._add(each, whole)
         if not dataset.steps:
             raise BagError("no step of an episode in any of the bags: " + "; ".join(dataset.notes))
         columns = {name for step in dataset.steps for name in (*step.proposed, *step.applied)}
@@ -197,7 +203,7 @@ class EpisodeDataset:
             self.notes.append(f"{count} steps left out: {why}")
         numbers = {}
         for number, episode in enumerate(found.episodes):
-            if not (_is_clip(episode) and episode.episode_id in whole):
+            if not (episode.is_clip and episode.episode_id in whole):
                 numbers[number] = len(self.episodes)
                 self.episodes.append(episode)
                 if found.bag is not None:
@@ -254,7 +260,3 @@ def _draw(seed: int, session: str) -> float:
     """A number in [0, 1) that belongs to this session."""
     digest = hashlib.sha256(f"{seed}:{session}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2.0**64
-
-
-def _is_clip(episode: EpisodeRecord) -> bool:
-    return episode.provenance.get("kind") == "clip"

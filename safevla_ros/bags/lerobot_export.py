@@ -19,9 +19,10 @@ from safevla_ros.bags import BagError
 from safevla_ros.bags import lerobot_format as layout
 from safevla_ros.bags import metadata as keys
 from safevla_ros.bags.dataset import BASE
-from safevla_ros.bags.lerobot_part import Part, PartEpisode, described, read_part, write_part
+from safevla_ros.bags.lerobot_part import Part, described, read_part, write_part
 from safevla_ros.bags.lerobot_writer import LerobotWriter
 from safevla_ros.bags.many import Pool, ResultsFile, each_bag
+from safevla_ros.bags.steps import EpisodeRecord, whole_episodes
 
 Progress = Callable[[str, int, int], None]
 """Hears what is done, how much of it, and of how much."""
@@ -101,7 +102,7 @@ def _join(
         why = [*failures, *(f"{bag}: {note}" for bag, each in notes.items() for note in each)]
         raise BagError("no step of an episode in any of the bags: " + "; ".join(why))
     shutil.rmtree(folder, ignore_errors=True)
-    episodes = [part.episodes[number] for part, number in kept]
+    episodes = [part.episodes[number].record for part, number in kept]
     tasks = list(dict.fromkeys(episode.instruction for episode in episodes))
     features = _features([part for part, _ in kept])
     writer = LerobotWriter(folder, features, fps, tasks)
@@ -129,10 +130,10 @@ def _join(
 
 def _kept(parts: Sequence[Part]) -> Iterator[tuple[Part, int]]:
     """Episodes as parts and numbers within them; no clip whose episode is there as a whole."""
-    whole = {e.episode_id for part in parts for e in part.episodes if not e.is_clip}
+    whole = whole_episodes(episode.record for part in parts for episode in part.episodes)
     for part in parts:
         for number, episode in enumerate(part.episodes):
-            if not (episode.is_clip and episode.episode_id in whole):
+            if not (episode.record.is_clip and episode.record.episode_id in whole):
                 yield part, number
 
 
@@ -156,7 +157,7 @@ def _features(parts: Sequence[Part]) -> dict[str, Any]:
     return layout.features(names, first.shapes)
 
 
-def _ours(episode: PartEpisode) -> dict[str, Any]:
+def _ours(episode: EpisodeRecord) -> dict[str, Any]:
     return {
         "episode_id": episode.episode_id,
         "session": episode.session,

@@ -23,7 +23,7 @@ from safevla_ros.bags import BagError
 from safevla_ros.bags import lerobot_format as layout
 from safevla_ros.bags.dataset import EpisodeDataset, Sample
 from safevla_ros.bags.lerobot_statistics import moments
-from safevla_ros.bags.steps import steps_of
+from safevla_ros.bags.steps import EpisodeRecord, steps_of
 
 Shapes = dict[str, tuple[int, ...]]
 """(H, W, 3) of pictures by camera."""
@@ -33,19 +33,19 @@ Shapes = dict[str, tuple[int, ...]]
 class PartEpisode:
     """An episode in a part. `pictures` holds the `moments` of each camera's pixels, in 0 to 1."""
 
-    episode_id: str
-    session: str
-    instruction: str
-    task: str
-    outcome: str
-    provenance: Mapping[str, str]
+    record: EpisodeRecord
     steps: int
     pictures: Mapping[str, list[list[float]]]
 
-    @property
-    def is_clip(self) -> bool:
-        """Whether it may be a piece of an episode that is there as a whole."""
-        return self.provenance.get("kind") == "clip"
+    def as_json(self) -> dict[str, Any]:
+        """As JSON has it, for `from_json`."""
+        return asdict(self) | {"record": asdict(self.record) | {"bag": str(self.record.bag)}}
+
+    @classmethod
+    def from_json(cls, said: Mapping[str, Any]) -> PartEpisode:
+        """The episode of which `as_json` said this."""
+        record = EpisodeRecord(**(said["record"] | {"bag": Path(said["record"]["bag"])}))
+        return cls(record, said["steps"], said["pictures"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def write_part(bag: Path, *, folder: Path) -> dict[str, Any]:
     return {
         "names": names,
         "shapes": shapes,
-        "episodes": [asdict(episode) for episode in episodes],
+        "episodes": [episode.as_json() for episode in episodes],
         "notes": data.notes,
     }
 
@@ -101,7 +101,7 @@ def read_part(bag: Path, folder: Path, said: Mapping[str, Any]) -> Part:
         file=part_file(folder, bag),
         names=said["names"],
         shapes={camera: tuple(shape) for camera, shape in said["shapes"].items()},
-        episodes=[PartEpisode(**each) for each in said["episodes"]],
+        episodes=[PartEpisode.from_json(each) for each in said["episodes"]],
         notes=said["notes"],
     )
 
@@ -135,18 +135,8 @@ def _write(
                     pixels = sample[layout.PICTURES + camera].reshape(-1, 3) / 255.0
                     pictures[camera] = moments(pixels, pictures.get(camera))
             writer.write_table(pa.table(columns, schema=schema))
-            episodes.append(
-                PartEpisode(
-                    episode_id=episode.episode_id,
-                    session=episode.session,
-                    instruction=episode.instruction,
-                    task=episode.task,
-                    outcome=episode.outcome,
-                    provenance=dict(episode.provenance),
-                    steps=int(count),
-                    pictures={camera: each.tolist() for camera, each in pictures.items()},
-                )
-            )
+            shown = {camera: each.tolist() for camera, each in pictures.items()}
+            episodes.append(PartEpisode(episode, int(count), shown))
     return episodes
 
 

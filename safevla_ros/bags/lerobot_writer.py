@@ -53,7 +53,7 @@ class LerobotWriter:
             "frame_index": frames,
             "episode_index": np.full(episode.steps, len(self._episodes)),
             "index": frames + self.frames,
-            "task_index": np.full(episode.steps, self._tasks.index(episode.instruction)),
+            "task_index": np.full(episode.steps, self._tasks.index(episode.record.instruction)),
         }
         for name, column in columns.items():
             self._count(name, moments(column.reshape(episode.steps, -1).astype(np.float64)))
@@ -73,7 +73,7 @@ class LerobotWriter:
         self._episodes.append(
             {
                 "episode_index": len(self._episodes),
-                "tasks": [episode.instruction],
+                "tasks": [episode.record.instruction],
                 "length": episode.steps,
                 "data/chunk_index": chunk,
                 "data/file_index": file,

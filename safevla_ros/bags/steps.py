@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,11 @@ class EpisodeRecord:
     outcome: str
     provenance: Mapping[str, str]
 
+    @property
+    def is_clip(self) -> bool:
+        """Whether it may be a piece of an episode that is there as a whole."""
+        return self.provenance.get(keys.KIND) == "clip"
+
 
 @dataclass(slots=True)
 class BagSteps:
@@ -101,6 +106,11 @@ class _Open:
     judged_ns: int = 0
     costs: dict[str, StepCost] | None = None
     contradicted: bool = False
+
+
+def whole_episodes(records: Iterable[EpisodeRecord]) -> set[str]:
+    """Ids of episodes that are there as a whole: clips of these say nothing new."""
+    return {record.episode_id for record in records if not record.is_clip}
 
 
 def session_of(bag: Bag) -> str:
