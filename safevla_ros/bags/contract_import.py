@@ -34,6 +34,8 @@ from safevla_ros.safety.specification import Specification
 from safevla_ros.safety.world import KinematicModel
 
 PERSON = "person"
+LONGEST_GAP_S = 3600.0
+"""Of the contract's clock within a bag [s]."""
 
 
 @dataclass(slots=True)
@@ -134,8 +136,15 @@ def _keyed(kind: str, numbers: Mapping[str, Number]) -> list[tuple[tuple[str, st
 
 
 def _step_times(series: _Series, contract: Contract) -> NDArray[np.int64]:
-    """Stamps [ns] at which steps begin: from the clock's first to its last."""
+    """Stamps [ns] at which steps begin: from the clock's first to its last. Raises BagError where it
+    jumps, as from a time since start to one since 1970: the steps between would fill the memory."""
     stamps = series.stamps(contract.clock)
+    longest_s = max(np.diff(stamps), default=0) * 1e-9
+    if longest_s > LONGEST_GAP_S:
+        raise BagError(
+            f"topic {contract.clock}: its time jumps by {longest_s:.0f} s, expected "
+            f"{LONGEST_GAP_S:.0f} at most: cut the bag there (`safevla bags cut`)"
+        )
     step_ns = round(1e9 / contract.rate_hz)
     return np.arange(stamps[0], stamps[-1], step_ns, dtype=np.int64)
 
@@ -170,7 +179,7 @@ class _Series:
             header = getattr(message, "header", None)
             stamp = stamp_ns(header.stamp) if header is not None else raw.log_time_ns
             stamps = self._stamps[raw.topic]
-            if not stamp and stamps:  # the first may be of time 0, where simulated time begins
+            if not stamp:
                 unstamped[raw.topic] += 1
                 continue
             if stamps and stamp <= stamps[-1]:

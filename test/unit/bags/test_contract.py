@@ -120,6 +120,27 @@ def test_where_the_contract_asks_for_nothing_the_bag_says_what_was_asked(
     assert EpisodeDataset.open(tmp_path / "ours").instruction(0) == "set the table"
 
 
+@pytest.mark.parametrize(
+    ("stamp_ns", "note"), [(0, "topic /odom: 1 messages left out: their stamp is 0"), (5, "")]
+)
+def test_a_first_stamp_that_is_none_is_left_out_and_one_of_another_clock_refused(
+    make_bag: MakeBag, tmp_path: Path, stamp_ns: int, note: str
+) -> None:
+    """Steps from 1970 to now would fill the memory."""
+    bag = make_bag("theirs")
+    bag.put(9.9, "/odom", bag.new("nav_msgs/msg/Odometry"), stamp_ns=stamp_ns)
+    add_theirs(bag)
+    contract = Contract.model_validate(GIVEN)
+    if note:
+        done = import_bag(bag.finish(), tmp_path / "ours", contract)
+        assert note in done.notes
+        assert done.steps == 5
+    else:
+        with pytest.raises(BagError, match=r"topic /odom: its time jumps by 1\d{9} s"):
+            import_bag(bag.finish(), tmp_path / "ours", contract)
+        assert not (tmp_path / "ours").exists()
+
+
 def test_a_step_without_a_picture_is_left_out(make_bag: MakeBag, tmp_path: Path) -> None:
     bag = make_bag("theirs")
     add_theirs(bag, camera_until=11.2)
