@@ -52,15 +52,15 @@ def base_policy(
 ) -> Learner[Any]:
     """The policy of the settings; the store then holds the inputs of every step. Raises PolicyError,
     or OfflineError where an untrained policy cannot be made for the bags."""
-    kept: Callable[[Arrays], Arrays] | None = None
+    change: Callable[[Arrays], Arrays] | None = None
     if settings.policy in (NEW, NEW_CHUNKS):
         configuration = _configuration(settings, dataset, data)
     else:
         model = load_checkpoint(_checkpoint(settings.policy))
         configuration = model.configuration
         if settings.freeze_perception:
-            kept = partial(_perceived, model)
-    write_inputs(dataset, data, configuration.features, profile.roles, store, report, kept)
+            change = partial(_perceived, model)
+    write_inputs(dataset, data, configuration.features, profile.roles, store, report, change)
     if settings.policy == NEW:
         return TokenLearner(CompactVla(configuration))
     if settings.policy == NEW_CHUNKS:

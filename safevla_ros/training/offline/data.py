@@ -88,7 +88,8 @@ class Columns:
 @dataclass(frozen=True)
 class OfflineData:
     """What a run learns from. `names` (E,) of the episodes in the store, `part` (E,) of each,
-    `instructions` (E,), `actors` (E,) the policies that acted. `notes` say what was left out or could not be judged."""
+    `instructions` (E,), `actors` (E,) the policies that acted. `notes` say what was left out or could
+    not be judged."""
 
     columns: Columns
     names: tuple[str, ...]
@@ -96,6 +97,11 @@ class OfflineData:
     instructions: tuple[str, ...]
     actors: tuple[str, ...]
     notes: tuple[str, ...]
+
+    @property
+    def fitted(self) -> NDArray[np.bool_]:
+        """(E,) whether an episode is fitted: those of that part with an outcome."""
+        return np.asarray((self.part == FIT) & self.columns.known[self.columns.first])
 
     def steps_of(self, *parts: int) -> NDArray[np.bool_]:
         """(N,) whether a step is in one of the parts."""
@@ -208,10 +214,10 @@ def write_inputs(
     roles: Roles,
     store: EpisodeStore,
     report: Callable[[int, int], None],
-    kept: Callable[[dict[str, NDArray]], dict[str, NDArray]] | None = None,
+    change: Callable[[dict[str, NDArray]], dict[str, NDArray]] | None = None,
 ) -> None:
     """Write each episode's inputs to the store: the arrays of processor.py but `budget`, or what
-    `kept` makes of them, and `token`, `command` (T, len(COMMANDS)) and `imitable` (T,). Episodes
+    `change` makes of them, and `token`, `command` (T, len(COMMANDS)) and `imitable` (T,). Episodes
     that are there stay."""
     processor = Processor(features.model_copy(update={"budget_terms": ()}), roles)
     for number, name in enumerate(data.names):
@@ -222,8 +228,8 @@ def write_inputs(
         processor.reset(Instruction(data.instructions[number]))
         rows = list(_rows(dataset, span, processor, roles))
         arrays = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
-        if kept is not None:
-            arrays = kept(arrays)
+        if change is not None:
+            arrays = change(arrays)
         arrays[IMITABLE] = data.columns.imitable[span]
         store.add(name, arrays, {"steps": len(rows), "part": PARTS[data.part[number]]})
     report(len(data.names), len(data.names))

@@ -50,8 +50,7 @@ def price(data: OfflineData, expected: Floats, settings: OfflineSettings) -> Pri
     Their unit is not the n of an uncut window but the windows' mean length: where many are cut, or
     episodes are short, the data moves by less than n steps.
     """
-    columns = data.columns
-    fitted = (data.part == FIT) & columns.known[columns.first]
+    columns, fitted = data.columns, data.fitted
     samples = data.steps_of(FIT) & columns.imitable
     costs = columns.sums(columns.charged)[fitted]
     returns = columns.sums(columns.reward)[fitted]

@@ -70,10 +70,10 @@ class OfflineResult:
     """What came of a run.
 
     `policy`: folder that a robot loads. `steps` and `episodes` that were fitted, the latter by the
-    policy that acted in them. `lessons`: how many
-    of the budgets the bags support. `prices`: multiplier by term at the budget that was asked for;
-    `effective`: share of the samples that its weights leave. `tightened`: by how much each budget
-    was lowered. `estimate` and `test`: see proof.py. `notes` on the bags, and on what was not reached.
+    policy that acted in them. `lessons`: how many of the budgets the bags support. `prices`:
+    multiplier by term at the budget that was asked for; `effective`: share of the samples that its
+    weights leave. `tightened`: by how much each budget was lowered. `estimate` and `test`: see
+    proof.py. `notes` on the bags, and on what was not reached.
     """
 
     policy: Path
@@ -228,7 +228,7 @@ class _Run:
         self, number: int, learner: Learner[Any], lessons: tuple[Lesson, ...], tightened: Floats
     ) -> OfflineResult:
         """One fit, its estimate and its test. The learner goes on from round to round."""
-        settings, data, fitted_episodes = self._settings, self._data, self._fitted()
+        settings, data, learnt = self._settings, self._data, self._fitted()
         make = partial(self._source, lessons=lessons, priced=self._priced)
         fitted = self._fit(f"round-{number}", learner, settings.updates, make)
         self._policy = fitted.fold_advantage() if settings.method == "condition" else fitted
@@ -247,8 +247,8 @@ class _Run:
         prices = priced.dual.multipliers if priced else np.zeros(len(settings.terms))
         return OfflineResult(
             policy=self._folder / POLICY,
-            steps=int((self._priced.samples & fitted_episodes[data.columns.episode]).sum()),
-            episodes=dict(Counter(np.array(data.actors)[fitted_episodes].tolist())),
+            steps=int((self._priced.samples & learnt[data.columns.episode]).sum()),
+            episodes=dict(Counter(np.array(data.actors)[learnt].tolist())),
             lessons=len(lessons),
             prices=self._by_term(prices),
             effective=priced.effective if priced else 1.0,
@@ -274,13 +274,12 @@ class _Run:
 
     def _fitted(self) -> NDArray[np.bool_]:
         """(E,) which episodes are learnt from."""
-        settings, columns = self._settings, self._data.columns
-        fitted = (self._data.part == FIT) & columns.known[columns.first]
+        settings, columns, fitted = self._settings, self._data.columns, self._data.fitted
         if settings.method == "within_budget":
-            fitted &= np.all(columns.sums(columns.cost) <= asked(settings), axis=1)
+            fitted = fitted & np.all(columns.sums(columns.cost) <= asked(settings), axis=1)
             if not fitted.any():
                 raise OfflineError("method 'within_budget': no episode is within the budgets")
-        return np.asarray(fitted)
+        return fitted
 
     def _source(
         self,

@@ -38,10 +38,11 @@ class OfflineError(ValueError):
 class OfflineSettings(BaseModel):
     """An offline run.
 
-    `policy`: a folder that holds a compact VLA, or NEW or NEW_CHUNKS, which first clone everything
-    for `clone_updates`. `freeze_perception`: what a trained policy's cameras and words give stays as
-    it is, and is computed once a step instead of in every fit and play. `budgets`: cost allowed per episode, by term. `charge_proposals`: what the
-    gate refused or changed is charged with the cost it foresaw, else a policy learns to lean on it.
+    `policy`: a folder that holds a compact VLA, or NEW or NEW_CHUNKS, which first clone
+    everything for `clone_updates`. `freeze_perception`: what a trained policy's cameras and words
+    give stays as it is, and is computed once a step instead of in every fit and play. `budgets`:
+    cost allowed per episode, by term. `charge_proposals`: what the gate refused or changed is
+    charged with the cost it foresaw, else a policy learns to lean on it.
 
     Advantages are over `steps_ahead` steps. `eps` bounds the divergence of the weighted data,
     `least_effective` the share of the samples that weights must leave, `largest_weight` a weight,
