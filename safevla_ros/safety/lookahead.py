@@ -1,7 +1,8 @@
 """Looks ahead: would a command violate a term before the robot could stand again?
 
-motion.py predicts where the robot will be, hazards.py and body_hazard.py how near that is to what it must avoid. A
-motion is safe when all margins stay at 0 or above, but for two cases in which one is below already.
+motion.py predicts where the robot will be, hazards.py and body_hazard.py how near that is to what it
+must avoid. A motion is safe when all margins stay at 0 or above, but for two cases in which one is
+below already.
 
 - That margin must only not get lower than it is when the command takes effect: out of a zone, away
   from a wall, turning on the spot beside it. This excuses no other: each point of the scan, each
