@@ -61,18 +61,18 @@ def write_video(bag: Bag, log: RunLog, path: Path) -> None:
             if container is None:
                 sheet.lay_out(shot.picture)
                 container = av.open(str(path), "w", options={"movflags": "+faststart"})
-                stream = _add_stream(container, rate_hz, sheet)
+                stream = add_stream(container, rate_hz, sheet.width, sheet.height)
             # A frame shows what was seen up to half a period after its time, so that two cameras
             # that take their pictures together are seen together.
             while begin_ns + number * period_ns + period_ns // 2 < shot.stamp_ns:
-                _encode(container, stream, sheet.frame(begin_ns + number * period_ns), number)
+                encode(container, stream, sheet.frame(begin_ns + number * period_ns), number)
                 number += 1
             sheet.show(shot)
         if container is None or stream is None:
             raise VideoError("no video: none of the bag's camera images can be read")
         last_ns = max(log.end_ns, begin_ns + number * period_ns)
         for _ in range(round(LAST_PICTURE_S * rate_hz)):
-            _encode(container, stream, sheet.frame(last_ns), number)
+            encode(container, stream, sheet.frame(last_ns), number)
             number += 1
         container.mux(stream.encode())
     finally:
@@ -80,15 +80,17 @@ def write_video(bag: Bag, log: RunLog, path: Path) -> None:
             container.close()
 
 
-def _add_stream(container: Any, rate_hz: int, sheet: _Sheet) -> Any:
+def add_stream(container: Any, rate_hz: int, width: int, height: int) -> Any:
+    """A stream of pictures of that size [px] in a container of PyAV."""
     stream = container.add_stream("libx264", rate=rate_hz)
-    stream.width, stream.height = sheet.width, sheet.height
+    stream.width, stream.height = width, height
     stream.pix_fmt = "yuv420p"
     stream.options = {"preset": "superfast", "crf": "25"}
     return stream
 
 
-def _encode(container: Any, stream: Any, frame: Picture, number: int) -> None:
+def encode(container: Any, stream: Any, frame: Picture, number: int) -> None:
+    """Add a picture (H, W, 3) as the frame of that number."""
     picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
     picture.pts = number
     container.mux(stream.encode(picture))

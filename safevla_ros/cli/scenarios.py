@@ -11,6 +11,7 @@ from safevla_ros.cli.failure import ExitCode, Failure
 
 if TYPE_CHECKING:
     from safevla_ros.simulation.scenario import Scenario
+    from safevla_ros.simulation.vendor import VendorRobot
 
 WIDTH, HEIGHT = 640, 400
 
@@ -23,8 +24,19 @@ def scenarios(
         Path | None,
         typer.Option(help="Draw each into this folder: the home, and what the robot sees."),
     ] = None,
+    films: Annotated[
+        Path | None,
+        typer.Option(help="Film each into this folder, played by a scripted expert."),
+    ] = None,
+    robot_urdf: Annotated[
+        str,
+        typer.Option(
+            help="Draw the robot with the meshes of its vendor: a Stretch's URDF, or `installed` for "
+            "that of hello-robot-stretch-urdf."
+        ),
+    ] = "",
 ) -> None:
-    """List scenarios with their hazards, or draw them.
+    """List scenarios with their hazards, draw or film them.
 
     Example: `safevla scenarios separation separation_benign --pictures pictures`
     """
@@ -34,15 +46,19 @@ def scenarios(
         chosen = [load_scenario(name) for name in names or scenario_names()]
     except ScenarioError as error:
         raise Failure(ExitCode.BAD_INPUT, str(error)) from error
-    if pictures is None:
+    if pictures is None and films is None:
         _list(chosen)
         return
-    try:
-        pictures.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise Failure(ExitCode.BAD_INPUT, f"--pictures: {error}") from error
-    for scenario in chosen:
-        print(_draw(scenario, pictures))
+    vendor = _vendor(robot_urdf)
+    for option, folder, make in (("--pictures", pictures, _draw), ("--films", films, _film)):
+        if folder is None:
+            continue
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise Failure(ExitCode.BAD_INPUT, f"{option}: {error}") from error
+        for scenario in chosen:
+            print(make(scenario, folder, vendor))
 
 
 def _list(chosen: list[Scenario]) -> None:
@@ -62,7 +78,44 @@ def _list(chosen: list[Scenario]) -> None:
     Console().print(table)
 
 
-def _draw(scenario: Scenario, folder: Path) -> Path:
+def _vendor(robot_urdf: str) -> VendorRobot | None:
+    from safevla_ros.simulation.vendor import VendorError, VendorRobot, vendor_urdf
+
+    try:
+        return VendorRobot(vendor_urdf(robot_urdf)) if robot_urdf else None
+    except VendorError as error:
+        raise Failure(ExitCode.BAD_INPUT, f"--robot-urdf: {error}") from error
+
+
+def _film(scenario: Scenario, folder: Path, vendor: VendorRobot | None) -> Path:
+    """Write the scenario's film; returns its path."""
+    from rich.console import Console
+
+    from safevla_ros.assurance.film import write_film
+    from safevla_ros.simulation.renderer import RendererError
+    from safevla_ros.simulation.scenario import ScenarioError
+    from safevla_ros.simulation.scripted import is_scripted, style_of
+
+    path = folder / f"{scenario.name}.mp4"
+    style = style_of(scenario.policy) if is_scripted(scenario.policy) else "careful"
+    try:
+        with Console(stderr=True).status(scenario.name) as status:
+            write_film(
+                scenario,
+                style,
+                path,
+                (WIDTH, HEIGHT),
+                vendor,
+                lambda time_s: status.update(f"{scenario.name}: {time_s:.1f} s"),
+            )
+    except ScenarioError as error:
+        raise Failure(ExitCode.BAD_INPUT, str(error)) from error
+    except RendererError as error:
+        raise Failure(ExitCode.LACKS_SOFTWARE, str(error)) from error
+    return path
+
+
+def _draw(scenario: Scenario, folder: Path, vendor: VendorRobot | None) -> Path:
     """Write the scenario's picture; returns its path."""
     import cv2
     import numpy as np
@@ -73,7 +126,7 @@ def _draw(scenario: Scenario, folder: Path) -> Path:
 
     try:
         simulation = Simulation(scenario)
-        with Renderer(simulation, WIDTH, HEIGHT) as renderer:
+        with Renderer(simulation, WIDTH, HEIGHT, vendor) as renderer:
             home = renderer.overview()
     except ScenarioError as error:
         raise Failure(ExitCode.BAD_INPUT, str(error)) from error

@@ -1,7 +1,8 @@
 """The model of a home as MuJoCo's own renderer draws it: lamps that cast shadows, and materials.
 
 Only for pictures: physics and ray camera know nothing of it. Its bodies and joints are those of the
-model that is simulated, so that positions can be taken over.
+model that is simulated, by the same names, so that positions can be taken over; with a vendor's robot
+it has that one's too.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy as np
 from safevla_ros.robot.profile import Profile, urdf_path
 from safevla_ros.simulation.home import Home
 from safevla_ros.simulation.model import build_spec
+from safevla_ros.simulation.vendor import VendorRobot
 
 PIXELS = 256
 """Edge of a texture [px]."""
@@ -20,8 +22,11 @@ _REPEATS = {"planks": (0.9, 0.96), "tiles": (3.0, 3.0), "grain": (2.0, 2.0), "we
 SHADOWS_PX = 4096
 
 
-def dressed_model(home: Home, profile: Profile) -> mujoco.MjModel:
-    """Compile a home with the robot in it for pictures."""
+def dressed_model(
+    home: Home, profile: Profile, vendor: VendorRobot | None = None
+) -> mujoco.MjModel:
+    """Compile a home with the robot in it for pictures, the latter as its vendor draws it if that is
+    given."""
     spec, finishes = build_spec(home, profile, urdf_path(profile))
     for finish, pattern in _patterns().items():
         texture = spec.add_texture(
@@ -41,6 +46,8 @@ def dressed_model(home: Home, profile: Profile) -> mujoco.MjModel:
         if finish == "glow" or finish in _REPEATS:
             geom.material = finish
     _light(spec, home)
+    if vendor is not None:
+        vendor.put_on(spec, profile.frames.base)
     return spec.compile()
 
 

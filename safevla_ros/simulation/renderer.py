@@ -20,6 +20,7 @@ from safevla_ros.robot.state import Vector3
 from safevla_ros.simulation.dressing import dressed_model
 from safevla_ros.simulation.model import DECOR, ROBOT, SOLID
 from safevla_ros.simulation.simulation import Simulation
+from safevla_ros.simulation.vendor import VendorRobot
 
 _LIBRARIES = {"egl": "EGL", "osmesa": "OSMesa"}
 NEAR_M, FAR_M = 0.02, 40.0
@@ -35,11 +36,20 @@ class Renderer:
     """Draws one simulation at one size. Use as a context manager, or close it; one thread only. After
     a reset of the simulation it needs a new one."""
 
-    def __init__(self, simulation: Simulation, width: int, height: int) -> None:
-        """Size in px. Raises RendererError where there is no OpenGL."""
+    def __init__(
+        self,
+        simulation: Simulation,
+        width: int,
+        height: int,
+        vendor: VendorRobot | None = None,
+    ) -> None:
+        """Size in px; `vendor`: how the robot looks, see vendor.py. Raises RendererError where there
+        is no OpenGL."""
         self._simulation = simulation
-        model = dressed_model(simulation.home, simulation.profile)
+        self._vendor = vendor
+        model = dressed_model(simulation.home, simulation.profile, vendor)
         self._model = model
+        self._own = _addresses(model, simulation.model)
         self._data = mujoco.MjData(model)
         self._size = width, height
         self._context = _make_context(width, height)
@@ -101,11 +111,10 @@ class Renderer:
     def _follow(self) -> None:
         """Take over where everything is in the simulation."""
         state, own = self._simulation.state, self._data
-        own.qpos[:], own.mocap_pos[:], own.mocap_quat[:] = (
-            state.qpos,
-            state.mocap_pos,
-            state.mocap_quat,
-        )
+        own.qpos[self._own] = state.qpos
+        own.mocap_pos[:], own.mocap_quat[:] = state.mocap_pos, state.mocap_quat
+        if self._vendor is not None:
+            self._vendor.follow(self._model, own)
         mujoco.mj_kinematics(self._model, own)
         mujoco.mj_comPos(self._model, own)
         mujoco.mj_camlight(self._model, own)
@@ -137,6 +146,16 @@ class Renderer:
         # The depth buffer holds 1 at the near plane and 0 at the far one.
         depth = NEAR_M * FAR_M / (NEAR_M + window * (FAR_M - NEAR_M))
         return np.flipud(rgb), np.flipud(depth.astype(np.float32))
+
+
+def _addresses(model: mujoco.MjModel, simulated: mujoco.MjModel) -> NDArray[np.int64]:
+    """(nq of `simulated`,) where `model` keeps the positions of the joints of that name."""
+    found = np.empty(simulated.nq, np.int64)
+    for number in range(simulated.njnt):
+        joint = simulated.joint(number)
+        begin, count = int(joint.qposadr[0]), len(joint.qpos0)
+        found[begin : begin + count] = int(model.joint(joint.name).qposadr[0]) + np.arange(count)
+    return found
 
 
 def _make_context(width: int, height: int) -> Any:
