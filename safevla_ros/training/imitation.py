@@ -1,7 +1,8 @@
 """Imitation: cloning of the scripted experts with DAgger (Ross et al., arXiv 1011.0686).
 
-One process learns; others (players.py) play episodes with the newest policy and the experts, and the
-expert's token is the label of every state they visit. A run is a folder:
+One process learns, on a GPU where torch finds one; others (players.py) play episodes with the newest
+policy and the experts, and the expert's token is the label of every state they visit. A run is a
+folder:
 
     settings.json            what it was told
     state.safetensors        weights, averaged weights, optimizer, progress: to resume from
@@ -33,6 +34,7 @@ from safevla_ros.training.checkpoint import Progress, load_part, load_run, save_
 from safevla_ros.training.episodes import EpisodeStore, IndexReader
 from safevla_ros.training.model import make_model
 from safevla_ros.training.naming import Names
+from safevla_ros.training.online.distributed import device
 from safevla_ros.training.perception import PerceptionTrainer
 from safevla_ros.training.players import EPISODES, POLICY, hand_over, players
 from safevla_ros.training.settings import ImitationSettings, save_settings
@@ -70,7 +72,7 @@ class Imitation:
         self._settings = settings
         self._folder = folder
         self._report = report
-        self.model = make_model(settings)
+        self.model = make_model(settings).to(device())
         self.averaged = copy.deepcopy(self.model).requires_grad_(False).eval()
         self._optimizer = torch.optim.AdamW(
             self.model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
@@ -171,7 +173,8 @@ class Imitation:
     def _update(self, window: Mapping[str, NDArray], state: Tensor) -> Tensor:
         """One step of the optimizer on a window; the policy's state after it."""
         settings = self._settings
-        batch = {key: torch.from_numpy(array) for key, array in window.items()}
+        there = state.device
+        batch = {key: torch.from_numpy(array).to(there) for key, array in window.items()}
         inputs = dict(batch)
         for camera in self.model.configuration.cameras:
             key = image_key(camera)
@@ -181,9 +184,9 @@ class Imitation:
         inputs["previous_token"] = forget(
             batch["previous_token"], settings.forget_previous, self._generator
         )
-        with torch.autocast("cpu", torch.bfloat16, enabled=settings.bfloat16):
+        with torch.autocast(there.type, torch.bfloat16, enabled=settings.bfloat16):
             output = self.model(inputs, state)
-            queries = self.model.queries(torch.from_numpy(self._names.draw()))
+            queries = self.model.queries(torch.from_numpy(self._names.draw()).to(there))
         label = batch["label"]
         weight = losses.keyframes(batch["weight"], label, settings.keyframe_weight)
         terms = {
@@ -202,7 +205,8 @@ class Imitation:
         self.progress.updates += 1
         self.progress.frames += label.numel()
         self._note(terms)
-        self._accuracy.add(output.logits.argmax(-1).numpy(), window["label"], window["weight"])
+        chosen = output.logits.argmax(-1).cpu().numpy()
+        self._accuracy.add(chosen, window["label"], window["weight"])
         return output.state.detach().float()
 
     def _grounding(self, output: Output, queries: Tensor, batch: Mapping[str, Tensor]) -> Tensor:

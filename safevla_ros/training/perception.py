@@ -47,6 +47,7 @@ class PerceptionTrainer:
         self._optimizer = torch.optim.AdamW(
             self._parameters, settings.perception_rate, weight_decay=settings.weight_decay
         )
+        self._device = self._parameters[0].device
         self._batches = self._shuffled()
 
     def update(self, left: float) -> tuple[float, tuple[int, int], int]:
@@ -54,7 +55,7 @@ class PerceptionTrainer:
         Returns the loss, `losses.told_apart`, and the number of images."""
         for group in self._optimizer.param_groups:
             group["lr"] = self._settings.perception_rate * max(left, 0.05)
-        queries = self._model.queries(torch.from_numpy(self._names.draw()))
+        queries = self._model.queries(torch.from_numpy(self._names.draw()).to(self._device))
         loss, right, squares, images = queries.new_zeros(()), 0, 0, 0
         for camera, (pixels, classes) in next(self._batches).items():
             changed = augment(
@@ -82,8 +83,8 @@ class PerceptionTrainer:
             for start in range(0, min(len(c) for _, c in shuffled.values()), size):
                 yield {
                     camera: (
-                        torch.from_numpy(pixels[start : start + size]),
-                        torch.from_numpy(classes[start : start + size]),
+                        torch.from_numpy(pixels[start : start + size]).to(self._device),
+                        torch.from_numpy(classes[start : start + size]).to(self._device),
                     )
                     for camera, (pixels, classes) in shuffled.items()
                 }

@@ -15,7 +15,7 @@ from safevla_ros.training.curriculum import Curriculum, Plan
 from safevla_ros.training.demonstrations import END, Demonstrator
 from safevla_ros.training.episodes import IndexReader
 from safevla_ros.training.generate import generate
-from safevla_ros.training.imitation import STATE, Imitation
+from safevla_ros.training.imitation import STATE, Imitation, load_averaged
 from safevla_ros.training.settings import (
     EpisodeSettings,
     ImitationSettings,
@@ -170,6 +170,26 @@ def test_a_run_learns_stops_and_goes_on(tmp_path):
     updates = again.progress.updates
     again.run()
     assert again.progress.updates > updates
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+def test_a_run_learns_on_a_gpu_and_leaves_what_a_machine_without_one_loads(tmp_path):
+    settings = ImitationSettings(
+        minutes=0.1,
+        streams=2,
+        window=4,
+        bfloat16=True,
+        episodes=EpisodeSettings(image_size=SIZE, at_once=3, max_steps=40, tasks=("find",)),
+        hand_over_s=1.0,
+    )
+    run = Imitation(settings, tmp_path, lambda line: None)
+    run.run()
+    assert next(run.model.parameters()).device.type == "cuda"
+    model, progress = load_averaged(settings, tmp_path)
+    assert next(model.parameters()).device.type == "cpu"
+    assert progress.updates > 0
+    assert Imitation(settings, tmp_path, lambda line: None).progress == run.progress
 
 
 def test_a_damaged_state_is_refused(tmp_path):
