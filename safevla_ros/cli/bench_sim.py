@@ -9,6 +9,7 @@ import math
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -62,17 +63,24 @@ def measure(steps: int, size: int, seed: int) -> dict[str, Any]:
     from safevla_ros.simulation.home import generate_home
     from safevla_ros.simulation.simulation import Simulation
 
-    tokens = _tokens(seed, steps)
+    episodes = _episodes(seed, steps)
     homes = [_scenario(seed + index) for index in range(5)]
     generate_s = _seconds(lambda: [generate_home(scenario) for scenario in homes])
-    report: dict[str, Any] = {"steps": steps, "image": size, "clock": "processor", "opengl": ""}
-    seconds: dict[str, dict[str, float]] = {}
-    for mode in ("fast", "full"):
-        simulation = Simulation(homes[0], physics=mode)
-        draw, report["opengl"] = _opengl(simulation, size)
-        seconds[mode] = _play(simulation, tokens, size, draw)
-        if mode == "full":
-            seconds["plain"] = _plain(simulation, steps, draw)
+    report: dict[str, Any] = {
+        "steps": steps,
+        "homes": len(episodes),
+        "image": size,
+        "clock": "processor",
+        "opengl": "",
+    }
+    seconds: dict[str, Counter[str]] = {mode: Counter() for mode in ("plain", "fast", "full")}
+    for scenario, tokens in episodes:  # taking turns, so that whatever else runs meets all of them
+        for mode in ("fast", "full"):
+            simulation = Simulation(scenario, physics=mode)
+            draw, report["opengl"] = _opengl(simulation, size)
+            seconds[mode].update(_play(simulation, tokens, size, draw))
+            if mode == "full":
+                seconds["plain"].update(_plain(simulation, len(tokens), draw))
 
     def rebuild() -> None:
         for _ in range(5):
@@ -123,22 +131,34 @@ def _scenario(seed: int) -> Any:
     return Scenario(name="bench", seed=seed, task="fetch")
 
 
-def _tokens(seed: int, count: int) -> list[int]:
-    """What the expert does, every fourth action replaced by a random one that moves something."""
+def _episodes(seed: int, steps: int) -> list[tuple[Any, list[int]]]:
+    """Scenarios from `seed` on and what is done in each, so many steps together."""
+    episodes: list[tuple[Any, list[int]]] = []
+    while steps > 0:
+        tokens = _tokens(seed + len(episodes), steps)
+        episodes.append((_scenario(seed + len(episodes)), tokens))
+        steps -= len(tokens)
+    return episodes
+
+
+def _tokens(seed: int, most: int) -> list[int]:
+    """What the expert does until it says `end`, at most so many actions, every fourth of them
+    replaced by a random one that moves something."""
     from safevla_ros.robot.action_codec import TOKENS
     from safevla_ros.simulation.rollout import Rollout
 
     rng = np.random.default_rng(seed)
     rollout = Rollout(image_size=8)
+    rollout.reset(_scenario(seed))
     tokens: list[int] = []
-    while len(tokens) < count:
-        rollout.reset(_scenario(seed))
-        while not rollout.done and len(tokens) < count:
-            token = rollout.expert_token()
-            if len(tokens) % 4 == 3 or token == TOKENS["end"]:
-                token = int(rng.integers(TOKENS["end"]))
-            tokens.append(token)
-            rollout.step(token)
+    while not rollout.done and len(tokens) < most:
+        token = rollout.expert_token()
+        if len(tokens) % 4 == 3:
+            token = int(rng.integers(TOKENS["end"]))
+        elif token == TOKENS["end"]:
+            break
+        tokens.append(token)
+        rollout.step(token)
     return tokens
 
 

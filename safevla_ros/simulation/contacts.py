@@ -16,6 +16,7 @@ class ContactLog:
         self._world = world
         self._is_robot = np.zeros(world.model.ngeom, bool)
         self._is_robot[list(world.links)] = True
+        self._wrench = np.zeros(6)
         self._found: dict[tuple[str, str, str], Contact] = {}
 
     def record(self, data: mujoco.MjData, held: str) -> None:
@@ -26,22 +27,20 @@ class ContactLog:
             touches |= (self._world.model.geom_bodyid[pairs] == self._world.bodies[held]).any(
                 axis=1
             )
-        for index in np.flatnonzero(touches):
-            self._add(data, int(index), held)
+        for index in np.flatnonzero(touches).tolist():
+            self._add(data, index, pairs[index].tolist(), held)
 
     def take(self) -> tuple[Contact, ...]:
         """All contacts since the last call."""
         found, self._found = tuple(self._found.values()), {}
         return found
 
-    def _add(self, data: mujoco.MjData, index: int, held: str) -> None:
-        contact = data.contact[index]
-        wrench = np.zeros(6)
-        mujoco.mj_contactForce(self._world.model, data, index, wrench)
-        force = abs(float(wrench[0]))
+    def _add(self, data: mujoco.MjData, index: int, pair: list[int], held: str) -> None:
+        mujoco.mj_contactForce(self._world.model, data, index, self._wrench)
+        force = abs(float(self._wrench[0]))
         if force <= 0.0:
             return
-        first, second = int(contact.geom[0]), int(contact.geom[1])
+        first, second = pair
         links, owners = self._world.links, self._world.owners
         if second in links:
             first, second = second, first
@@ -52,5 +51,5 @@ class ContactLog:
             key = ("", held, other if own == held else own)
         known = self._found.get(key)
         if known is None or force > known.force_n:
-            x, y, z = contact.pos.tolist()
+            x, y, z = data.contact.pos[index].tolist()
             self._found[key] = Contact(*key, position=(x, y, z), force_n=force)
