@@ -13,6 +13,7 @@ STAGES = {
     "inference_to_candidate": ("inference_end", "candidate"),
     "candidate_to_gate": ("candidate", "gate_in"),
     "gate": ("gate_in", "command"),
+    "camera_to_candidate": ("camera", "candidate"),
     "camera_to_command": ("camera", "command"),
 }
 """Fields of LatencyTrace at both ends of each stage."""

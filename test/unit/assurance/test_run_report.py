@@ -172,6 +172,7 @@ def test_figures_are_those_computed_by_hand(make_bag: MakeBag, tmp_path: Path) -
     assert latency["inference"] == {"p50": 20.0, "p95": 20.0, "p99": 20.0, "count": 2}
     assert latency["gate"]["p50"] == 3.0  # of 1 and 5
     assert latency["camera_to_command"]["p50"] == 36.0
+    assert latency["camera_to_candidate"] == {"p50": 32.0, "p95": 32.0, "p99": 32.0, "count": 1}
     assert summary["bag"]["dropped"] == 5
     assert summary["bag"]["complete"] is False
     assert summary["software"] == {

@@ -6,6 +6,7 @@ import mujoco
 import numpy as np
 import pytest
 
+from safevla_ros.policy.frames import Resize
 from safevla_ros.robot.state import BaseVelocity
 from safevla_ros.simulation.simulation import Simulation
 
@@ -73,6 +74,22 @@ def test_round_things_are_seen_as_mujocos_rays_see_them(name):
     seen = view.depth[pixels[:, 1], pixels[:, 0]]
     assert np.isclose(seen, depths, rtol=1e-3, atol=1e-4).mean() > 0.98
     assert (view.geom[pixels[:, 1], pixels[:, 0]] == geoms).mean() > 0.97
+
+
+@pytest.mark.parametrize("camera", CAMERAS)
+@pytest.mark.parametrize("seed", [0, 2])
+def test_a_frame_that_is_resized_shows_what_policies_are_trained_on(camera, seed):
+    # In training images are drawn at the policy's size; on the graph camera_ingest makes them of the
+    # robot's frames.
+    simulation = Simulation(make_scenario(seed, "pick_up"))
+    drawn = simulation.render(camera, 80, 80).astype(int)
+    resized = Resize(224, 224, 80, 80).image(simulation.render(camera, 224, 224)).astype(int)
+    apart = np.abs(resized - drawn).mean()
+    assert apart < 4.0
+    # The same part of the picture: a pixel aside is much worse.
+    for shift in (1, -1):
+        for axis in (0, 1):
+            assert np.abs(np.roll(resized, shift, axis) - drawn).mean() > 1.5 * apart
 
 
 def test_an_image_has_the_size_that_is_asked_for_and_is_not_empty(simulation):
