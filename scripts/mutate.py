@@ -37,6 +37,7 @@ TESTS: dict[str, str] = {
     "hazards": "lookahead lookahead_body debounce",
     "motion": "motion lookahead",
     "body": "lookahead_body chunks",
+    "prediction": "lookahead lookahead_body chunks",
     "stopping": "gate_reasons lookahead",
     "limits": "gate_reasons",
     "sources": "gate_reasons",

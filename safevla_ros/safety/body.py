@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,13 +37,13 @@ class BodyMotion:
         hulls = world.hulls
         origin = np.asarray(world.base.position)
         self._starts, self._ends = hulls.starts - origin, hulls.ends - origin
-        self._placed: tuple[Array, Array] | None = None
 
     @property
     def samples(self) -> int:
         """K, the number of the motion's samples."""
         return self._motion.headings.size
 
+    @cached_property
     def sweep_m(self) -> float:
         """No point of a link moves farther than this."""
         motion, joints = self._motion, self._world.joints or {}
@@ -54,13 +56,9 @@ class BodyMotion:
                 at[name] = command.joints[name]
         return motion.reach_m + motion.turn_rad * lever + driven * max(1.0, 2.0 * lever)
 
+    @cached_property
     def placed(self) -> tuple[Array, Array]:
         """Ends of all link axes (K, N, 3), (K, N, 3) along the motion, in the world frame."""
-        if self._placed is None:
-            self._placed = self._place()
-        return self._placed
-
-    def _place(self) -> tuple[Array, Array]:
         world, motion = self._world, self._motion
         starts, ends = self._starts, self._ends
         is_driven = any(command.joints for command in motion.commands)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from safevla_ros.robot.geometry import Boxes, box_distances, capsule_distances
-from safevla_ros.robot.profile import Profile
 from safevla_ros.safety.body import BodyMotion
-from safevla_ros.safety.hazards import EXACT, is_clear_of_instructed
+from safevla_ros.safety.hazards import EXACT, NOTHING, is_clear_of_instructed
 from safevla_ros.safety.known_boxes import boxes_to_avoid
-from safevla_ros.safety.motion import Motion
-from safevla_ros.safety.state import Hulls, KinematicModel, WorldState
+from safevla_ros.safety.prediction import Prediction
+from safevla_ros.safety.state import Hulls, WorldState
 
 Array = NDArray[np.float64]
 
@@ -27,14 +25,7 @@ class BodyHazard:
 
     term = "collision"
 
-    def __init__(
-        self,
-        profile: Profile,
-        clearance_m: float,
-        manipulation_range_m: float,
-        kinematics: KinematicModel | None,
-    ) -> None:
-        self._profile, self._kinematics = profile, kinematics
+    def __init__(self, clearance_m: float, manipulation_range_m: float) -> None:
         self._clearance_m = clearance_m
         self._range_m = manipulation_range_m
         self._world: WorldState | None = None
@@ -43,20 +34,23 @@ class BodyHazard:
         self._judged: list[str] = []
         self.clearance: Array | float = 0.0
 
-    def margins(self, world: WorldState, motion: Motion) -> Array | None:
+    def margins(self, ahead: Prediction) -> Array | None:
+        world = ahead.world
         if not world.links or (world.cloud is None and world.objects is None):
             return None
         if world is not self._world:  # several motions are tested in one world
             self._world = world
             self._points = self._seen(world)
             self._boxes = boxes_to_avoid(world, self._range_m)
-        body = BodyMotion(self._profile, self._kinematics, world, motion)
-        from_points = self._from_points(world, body)
-        from_boxes, owners = self._from_boxes(world.hulls, body, *self._boxes)
+        if not len(self._points) and not self._boxes[1]:
+            self._judged, self.clearance = ["nothing"], 0.0
+            return NOTHING
+        from_points = self._from_points(world, ahead.body)
+        from_boxes, owners = self._from_boxes(world.hulls, ahead.body, *self._boxes)
         self._judged = [_CLOUD] * from_points.shape[1] + owners
         if not self._judged:
             self._judged, self.clearance = ["nothing"], 0.0
-            return np.full((body.samples, 1), math.inf)
+            return NOTHING
         self.clearance = np.repeat([self._clearance_m, 0.0], [from_points.shape[1], len(owners)])
         return np.concatenate([from_points, from_boxes], axis=1)
 
@@ -71,13 +65,13 @@ class BodyHazard:
 
     def _from_points(self, world: WorldState, body: BodyMotion) -> Array:
         """Margins (K, N) to the points that any link may come to."""
-        hulls, sweep_m = world.hulls, body.sweep_m()
+        hulls, sweep_m = world.hulls, body.sweep_m
         near = self._points[self._near(world, sweep_m)]
         apart = capsule_distances(hulls.starts[None], hulls.ends[None], hulls.radii, near)[0]
         near = near[apart - self._clearance_m <= sweep_m + EXACT]
         if not len(near):
             return np.empty((body.samples, 0))
-        return capsule_distances(*body.placed(), hulls.radii, near) - self._clearance_m
+        return capsule_distances(*body.placed, hulls.radii, near) - self._clearance_m
 
     def _near(self, world: WorldState, sweep_m: float) -> NDArray[np.int64]:
         """Which points any link may come to, by their distance from the base in the plane."""
@@ -94,7 +88,7 @@ class BodyHazard:
         self, hulls: Hulls, body: BodyMotion, boxes: Boxes, owners: Sequence[str]
     ) -> tuple[Array, list[str]]:
         """Margins (K, N) to the objects that any link may come to, and which these are."""
-        within_m = body.sweep_m() + EXACT
+        within_m = body.sweep_m + EXACT
         # From most boxes links are so far away that a sphere around the box tells.
         axes = hulls.starts[:, None], hulls.ends[:, None]
         apart = capsule_distances(*axes, np.zeros(1), boxes.centres) - hulls.radii[:, None]
@@ -106,7 +100,7 @@ class BodyHazard:
             rows, links = rows[apart <= within_m], links[apart <= within_m]
         if not rows.size:
             return np.empty((body.samples, 0)), []
-        starts, ends = body.placed()
+        starts, ends = body.placed
         apart = box_distances(starts[:, links], ends[:, links], boxes[rows]) - hulls.radii[links]
         found = [owners[row] for row in rows.tolist()]
         firsts = [at for at, owner in enumerate(found) if not at or owner != found[at - 1]]

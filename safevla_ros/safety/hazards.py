@@ -25,9 +25,8 @@ from numpy.typing import NDArray
 from safevla_ros.robot.geometry import inverse, transform_points
 from safevla_ros.robot.profile import Profile
 from safevla_ros.robot.state import SceneObject
-from safevla_ros.safety.body import BodyMotion
-from safevla_ros.safety.motion import Motion
-from safevla_ros.safety.state import KinematicModel, WorldState
+from safevla_ros.safety.prediction import Prediction
+from safevla_ros.safety.state import WorldState
 from safevla_ros.safety.terms.collision import instructed
 from safevla_ros.safety.terms.separation import Separation
 from safevla_ros.safety.zones import Zone, ZoneShape, split_by_frame
@@ -36,6 +35,8 @@ Array = NDArray[np.float64]
 
 EXACT = 0.1
 """Margins below this are exact, in the term's unit."""
+NOTHING: Array = np.full((1, 1), math.inf)
+"""Margins where there is nothing to avoid, whatever the motion."""
 _TARGET_GAP_M = 0.05
 """Scan points this near to the instructed object's box are taken to be of it."""
 
@@ -50,10 +51,10 @@ class Hazard(Protocol):
         """How much of each of the last margins is clearance (N,): what is kept beyond the threshold
         because predictions are not exact."""
 
-    def margins(self, world: WorldState, motion: Motion) -> Array | None:
+    def margins(self, ahead: Prediction) -> Array | None:
         """Margins (K, N) in the term's unit at the motion's samples, to each of N >= 1 things to
-        avoid; where they are above EXACT, any number that is too will do. None: a signal is
-        missing. The world's base is known."""
+        avoid; where they are above EXACT, any number that is too will do. NOTHING: there is nothing
+        to avoid. None: a signal is missing."""
 
     def cause(self, column: int) -> str:
         """What the robot would do to the thing of that column of the last margins."""
@@ -68,9 +69,11 @@ class ScanHazard:
         self.clearance = clearance_m
         self._radius_m = profile.footprint_radius_m + clearance_m
 
-    def margins(self, world: WorldState, motion: Motion) -> Array | None:
+    def margins(self, ahead: Prediction) -> Array | None:
+        world = ahead.world
         if world.obstacles is None:
             return None
+        motion = ahead.motion
         within = motion.reach_m + self._radius_m + EXACT
         offsets = world.obstacles[:, :2] - motion.positions[0]
         near = world.obstacles[(offsets**2).sum(axis=1) <= within**2]
@@ -85,38 +88,27 @@ class ScanHazard:
 
 
 class ZoneHazard:
-    """The link hulls against the zones: threshold and clearance must remain between them.
-    `kinematics` None: joint motion is not foreseen."""
+    """The link hulls against the zones: threshold and clearance must remain between them."""
 
     term = "zone_intrusion"
 
-    def __init__(
-        self,
-        profile: Profile,
-        zones: tuple[Zone, ...],
-        threshold_m: float,
-        clearance_m: float,
-        kinematics: KinematicModel | None,
-    ) -> None:
-        self._profile = profile
+    def __init__(self, zones: tuple[Zone, ...], threshold_m: float, clearance_m: float) -> None:
         self._shapes = tuple(ZoneShape(zone) for zone in zones)
         self.clearance = clearance_m
         self._kept_m = threshold_m + clearance_m
-        self._kinematics = kinematics
         self._judged: list[str] = []
 
-    def margins(self, world: WorldState, motion: Motion) -> Array | None:
+    def margins(self, ahead: Prediction) -> Array | None:
+        world = ahead.world
         if world.links is None:
             return None
-        count = motion.headings.size
         shapes = [shape for shape in self._shapes if shape.zone.applies(world)]
         here, _ = split_by_frame(shapes, world.frame)
         self._judged = [shape.zone.name for shape in here]
         if not here or not world.links:
-            return np.full((count, 1), math.inf)
-        hulls = world.hulls
-        body = BodyMotion(self._profile, self._kinematics, world, motion)
-        sweep_m = body.sweep_m()
+            return NOTHING
+        hulls, body = world.hulls, ahead.body
+        count, sweep_m = body.samples, body.sweep_m
         least = np.full((count, len(here)), math.inf)
         for column, shape in enumerate(here):
             now = shape.margins(hulls.starts, hulls.ends, hulls.radii) - self._kept_m
@@ -125,7 +117,7 @@ class ZoneHazard:
                 least[:, column] = now[now > sweep_m + EXACT].min() - sweep_m
             if not near.size:
                 continue
-            flat = [points[:, near].reshape(-1, 3) for points in body.placed()]
+            flat = [points[:, near].reshape(-1, 3) for points in body.placed]
             margins = shape.margins(flat[0], flat[1], np.tile(hulls.radii[near], count))
             margins = margins.reshape(count, -1).min(axis=1) - self._kept_m
             least[:, column] = np.minimum(least[:, column], margins)
@@ -147,7 +139,8 @@ class PeopleHazard:
         self._term = term
         self._people: list[str] = []
 
-    def margins(self, world: WorldState, motion: Motion) -> Array | None:
+    def margins(self, ahead: Prediction) -> Array | None:
+        world = ahead.world
         if world.objects is None or world.limits is None:
             return None
         people = {
@@ -157,7 +150,8 @@ class PeopleHazard:
         }
         self._people = list(people)
         if not people:
-            return np.full((motion.headings.size, 1), math.inf)
+            return NOTHING
+        motion = ahead.motion
         spans = np.maximum(np.diff(motion.times_s), 1e-9)
         columns = []
         for entry in people.values():

@@ -25,11 +25,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from safevla_ros.robot.profile import Profile
-from safevla_ros.robot.state import NANOSECONDS, Command
+from safevla_ros.robot.state import Command
 from safevla_ros.safety.body_hazard import BodyHazard
 from safevla_ros.safety.hazards import Hazard, PeopleHazard, ScanHazard, ZoneHazard
 from safevla_ros.safety.limits import scaled
-from safevla_ros.safety.motion import Leg, Motion, predict
+from safevla_ros.safety.motion import Leg, Motion
+from safevla_ros.safety.prediction import Prediction
 from safevla_ros.safety.specification import Specification
 from safevla_ros.safety.state import KinematicModel, WorldState
 from safevla_ros.safety.terms.collision import CollisionParameters
@@ -77,24 +78,18 @@ class LookAhead:
     def __init__(
         self, profile: Profile, specification: Specification, kinematics: KinematicModel | None
     ) -> None:
-        self._profile = profile
+        self._profile, self._kinematics = profile, kinematics
         terms = specification.terms
         self._acting = {name for name, settings in terms.items() if settings.response != "log"}
         self._hazards: list[Hazard] = []
         collision = specification.parameters.get("collision")
         if isinstance(collision, CollisionParameters):
             self._hazards.append(ScanHazard(profile, collision.clearance_m))
-            self._hazards.append(
-                BodyHazard(
-                    profile, collision.clearance_m, collision.manipulation_range_m, kinematics
-                )
-            )
+            self._hazards.append(BodyHazard(collision.clearance_m, collision.manipulation_range_m))
         zones = specification.parameters.get("zone_intrusion")
         if isinstance(zones, ZoneIntrusionParameters):
             threshold_m = terms["zone_intrusion"].threshold
-            self._hazards.append(
-                ZoneHazard(profile, specification.zones, threshold_m, zones.clearance_m, kinematics)
-            )
+            self._hazards.append(ZoneHazard(specification.zones, threshold_m, zones.clearance_m))
         separation = specification.make_terms().get("separation")
         if isinstance(separation, Separation):
             self._hazards.append(PeopleHazard(profile, separation))
@@ -115,12 +110,12 @@ class LookAhead:
         costs: dict[str, float] = {}
         against: Hazard | None = None
         cause, kept = "", kept or {}
-        motion = self._predict(world, [(command, rest_s)], now_ns)
-        for hazard, margins in self._margins(world, motion):
+        ahead = self._ahead(world, [(command, rest_s)], now_ns)
+        for hazard, margins in self._margins(ahead):
             predicted = float(margins.min() < 0.0)
             costs[hazard.term] = max(predicted, costs.get(hazard.term, 0.0))
             if against is None and hazard.term in self._acting:
-                lowered = _lowered(margins, motion, hazard.clearance, kept.get(hazard.term, 0.0))
+                lowered = _lowered(margins, ahead, hazard.clearance, kept.get(hazard.term, 0.0))
                 if lowered is not None:
                     against, cause = hazard, hazard.cause(lowered)
         if against is None:
@@ -142,17 +137,18 @@ class LookAhead:
         if world.base is None or world.velocity is None:
             return None
         found: tuple[int, str, str] | None = None
-        motion = self._predict(world, plan, now_ns)
+        ahead = self._ahead(world, plan, now_ns)
         for hazard in self._hazards:
-            margins = hazard.margins(world, motion) if hazard.term in self._acting else None
-            if margins is None or _lowered(margins, motion, hazard.clearance) is None:
+            margins = hazard.margins(ahead) if hazard.term in self._acting else None
+            if margins is None or _lowered(margins, ahead, hazard.clearance) is None:
                 continue
+            motion = ahead.motion
             for index in range(1, len(plan)):
                 is_last = index == len(plan) - 1
                 until = (
                     None if is_last else np.searchsorted(motion.times_s, motion.starts_s[index + 1])
                 )
-                lowered = _lowered(margins[:until], motion, hazard.clearance)
+                lowered = _lowered(margins[:until], ahead, hazard.clearance)
                 if lowered is not None:
                     if found is None or index < found[0]:
                         found = index, hazard.term, hazard.cause(lowered)
@@ -172,36 +168,37 @@ class LookAhead:
     ) -> bool:
         """Whether these commands are, one after the other and until the robot stands after them.
         Base and velocity are known."""
-        motion = self._predict(world, legs, now_ns)
+        ahead = self._ahead(world, legs, now_ns)
         return all(
-            _lowered(margins, motion, hazard.clearance, (kept or {}).get(hazard.term, 0.0)) is None
-            for hazard, margins in self._margins(world, motion)
+            _lowered(margins, ahead, hazard.clearance, (kept or {}).get(hazard.term, 0.0)) is None
+            for hazard, margins in self._margins(ahead)
             if hazard.term in self._acting
         )
 
-    def _margins(self, world: WorldState, motion: Motion) -> Iterator[tuple[Hazard, Array]]:
+    def _margins(self, ahead: Prediction) -> Iterator[tuple[Hazard, Array]]:
         """The hazards that can be judged, with their margins (K, N) over the motion."""
         for hazard in self._hazards:
-            margins = hazard.margins(world, motion)
+            margins = hazard.margins(ahead)
             if margins is not None:
                 yield hazard, margins
 
-    def _predict(self, world: WorldState, legs: Sequence[Leg], now_ns: int) -> Motion:
-        assert world.base is not None
-        assert world.velocity is not None
-        age_s = max(0.0, (now_ns - world.stamp_ns) / NANOSECONDS)
-        return predict(world.base, world.velocity, legs, self._profile, age_s)
+    def _ahead(self, world: WorldState, legs: Sequence[Leg], now_ns: int) -> Prediction:
+        return Prediction(self._profile, self._kinematics, world, legs, now_ns)
 
 
 def _lowered(
-    margins: Array, motion: Motion, clearance: Array | float = 0.0, kept: float = 0.0
+    margins: Array, ahead: Prediction, clearance: Array | float = 0.0, kept: float = 0.0
 ) -> int | None:
     """The column of these margins (K, N), of the motion's first K samples, against which it is least
     safe. None: it is safe. A margin of NaN is never safe. `clearance` (N,) is in the margins and
     `kept` is asked for on top. What the robot does before the command takes effect, no other command
     could change."""
     margins = margins - kept
-    now, least = margins[: motion.acts_from + 1].min(axis=0), margins.min(axis=0)
+    least = margins.min(axis=0)
+    if least.min() >= 0.0:
+        return None
+    motion = ahead.motion
+    now = margins[: motion.acts_from + 1].min(axis=0)
     excused = (now < 0.0) & (least >= now - _DIP) & (margins[-1] >= now - _END)
     depths = np.where((least >= 0.0) | excused, 0.0, np.nan_to_num(least, nan=-np.inf))
     if depths.min() < 0.0:

@@ -17,7 +17,7 @@ from safevla_ros.robot.profile import urdf_path
 from safevla_ros.robot.state import NANOSECONDS, BaseVelocity, Capsule, Command, Joint
 from safevla_ros.safety import Decision, Gate, Proposal, Reason, Task, parse_specification
 from safevla_ros.safety.lookahead import _lowered
-from safevla_ros.safety.motion import predict
+from safevla_ros.safety.prediction import Prediction
 
 PERIOD_S = 0.02
 STEP_S = 0.5
@@ -350,10 +350,10 @@ def test_the_part_that_is_let_through_only_gets_smaller_while_a_command_runs(dri
 
 
 @pytest.mark.parametrize("clearance", [0.0, 0.03])
-def test_a_margin_that_is_no_number_is_not_safe_and_hides_no_other(profile, clearance):
-    nan = float("nan")
-    motion = predict(planar(0.0, 0.0), BaseVelocity(), [(STEP_AHEAD, 0.5)], profile)
-    assert _lowered(np.array([[1.0, 1.0], [nan, 1.0]]), motion, clearance) == 0
-    assert _lowered(np.array([[1.0, 1.0], [1.0, -1.0], [nan, -1.0]]), motion, clearance) is not None
-    assert _lowered(np.array([[nan, -0.01], [nan, -0.01]]), motion, clearance) == 0
-    assert _lowered(np.array([[np.inf], [np.inf]]), motion, clearance) is None
+def test_a_margin_that_is_no_number_is_not_safe_and_hides_no_other(profile, make_world, clearance):
+    nan, world = float("nan"), make_world()
+    ahead = Prediction(profile, None, world, [(STEP_AHEAD, 0.5)], world.stamp_ns)
+    assert _lowered(np.array([[1.0, 1.0], [nan, 1.0]]), ahead, clearance) == 0
+    assert _lowered(np.array([[1.0, 1.0], [1.0, -1.0], [nan, -1.0]]), ahead, clearance) is not None
+    assert _lowered(np.array([[nan, -0.01], [nan, -0.01]]), ahead, clearance) == 0
+    assert _lowered(np.array([[np.inf], [np.inf]]), ahead, clearance) is None
