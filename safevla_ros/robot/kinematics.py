@@ -21,8 +21,8 @@ import numpy as np
 import pinocchio as pin
 from numpy.typing import NDArray
 
-from safevla_ros.robot.geometry import rotation_matrix, segment_distances
-from safevla_ros.robot.state import BaseVelocity, Capsule, Joint, Pose, Quaternion
+from safevla_ros.robot.geometry import compose, rotation_matrix, segment_distances
+from safevla_ros.robot.state import BaseVelocity, Capsule, Joint, Pose
 
 Array = NDArray[np.float64]
 
@@ -74,6 +74,7 @@ class Kinematics:
             raise KinematicsError(f"{path}: not a URDF that can be used: {error}") from error
         self._data = self._model.createData()
         self._configuration: list[float] | None = None
+        self._fixed: dict[str, Pose] = {}
         self._mimics = _mimics(root)
         self._joints = tuple(self._model.names)[1:]  # the first is Pinocchio's fixed universe
         self.joint_names = tuple(name for name in self._joints if name not in self._mimics)
@@ -123,11 +124,15 @@ class Kinematics:
         if not self._model.existBodyName(name):
             raise KinematicsError(f"link {name!r}: the robot has no such link")
         self._move(joints)
-        frame = pin.updateFramePlacement(self._model, self._data, self._model.getBodyId(name))
-        turn = pin.Quaternion(rotation_matrix(base.orientation)) * pin.Quaternion(frame.rotation)
-        x, y, z = rotation_matrix(base.orientation) @ frame.translation + np.asarray(base.position)
-        orientation: Quaternion = (float(turn.x), float(turn.y), float(turn.z), float(turn.w))
-        return Pose((float(x), float(y), float(z)), orientation)
+        pose = self._fixed.get(name)
+        if pose is None:
+            frame = self._model.getBodyId(name)
+            placement = pin.updateFramePlacement(self._model, self._data, frame)
+            x, y, z = placement.translation.tolist()
+            pose = Pose((x, y, z), tuple(pin.Quaternion(placement.rotation).coeffs().tolist()))
+            if self._model.frames[frame].parentJoint == 0:  # no joint moves it on the base
+                self._fixed[name] = pose
+        return compose(base, pose)
 
     def capsule_velocities(
         self, base: Pose, velocity: BaseVelocity, joints: Mapping[str, Joint]

@@ -43,6 +43,7 @@ class Signals:
 
     def __init__(self) -> None:
         self._latest: dict[str, tuple[int, Any]] = {}
+        self._faults: dict[str, str] = {}
         self._odometry: deque[tuple[int, Odometry]] = deque()
         self._correction: Pose | None = None
         self._moved_ns: int | None = None
@@ -57,8 +58,9 @@ class Signals:
         if kept is not None and 0 < kept[0] - stamp_ns <= AHEAD_S * NANOSECONDS:
             return False
         self._latest[name] = (stamp_ns, value)
+        self._faults[name] = _absurdity(value)
         if name == "odometry":
-            if absurdity(value):
+            if self._faults[name]:
                 return True  # nothing is placed by it
             while self._odometry and self._odometry[-1][0] > stamp_ns:
                 self._odometry.pop()
@@ -74,12 +76,17 @@ class Signals:
     def clear(self) -> None:
         """Forget everything, as after a jump of the clock."""
         self._latest.clear()
+        self._faults.clear()
         self._odometry.clear()
         self._correction = self._moved_ns = None
 
     def latest(self, name: str) -> tuple[int, Any] | None:
         """Stamp [ns] and value of the last reading."""
         return self._latest.get(name)
+
+    def fault(self, name: str) -> str:
+        """What the last reading says that no robot does. Empty: nothing."""
+        return self._faults.get(name, "")
 
     @property
     def stamps(self) -> dict[str, int]:
@@ -142,8 +149,7 @@ def _moves(velocity: BaseVelocity) -> bool:
     return max(abs(velocity.x), abs(velocity.y), abs(velocity.yaw)) > _STANDING
 
 
-def absurdity(reading: Any) -> str:
-    """What this reading of a signal says that no robot does. Empty: nothing."""
+def _absurdity(reading: Any) -> str:
     if isinstance(reading, Mapping):
         for name, joint in reading.items():
             if abs(joint.position) > _FARTHEST:

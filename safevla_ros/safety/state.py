@@ -91,13 +91,25 @@ class Scene:
     def boxes(self, rows: Sequence[int] | NDArray[np.int64]) -> Boxes:
         """The boxes of the objects of these rows."""
         at = np.asarray(rows, np.int64)
-        turns = rotation_matrices(self.orientations[at])
-        return Boxes(self.positions[at], 0.5 * self.sizes[at], turns)
+        return Boxes(self.positions[at], 0.5 * self.sizes[at], self._turns[at])
+
+    @cached_property
+    def _turns(self) -> Array:
+        return rotation_matrices(self.orientations)
 
     @cached_property
     def rows(self) -> Mapping[str, int]:
         """Row of each object by its id."""
         return {key: row for row, key in enumerate(self.ids)}
+
+
+class KnownObjects(dict[str, SceneObject]):
+    """Objects by id that several world states share: their arrays are made once. Not to be changed."""
+
+    @cached_property
+    def scene(self) -> Scene:
+        """These as arrays."""
+        return Scene.of(self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +156,8 @@ class WorldState:
     @cached_property
     def scene(self) -> Scene:
         """`objects` as arrays; nothing where they are not known."""
-        return Scene.of(self.objects or {})
+        objects = self.objects
+        return objects.scene if isinstance(objects, KnownObjects) else Scene.of(objects or {})
 
     @cached_property
     def hulls(self) -> Hulls:

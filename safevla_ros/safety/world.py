@@ -38,12 +38,13 @@ from safevla_ros.robot.state import (
 from safevla_ros.safety.effort_contacts import contacts_from_efforts, feels_contacts
 from safevla_ros.safety.impact_contacts import WITHIN_S, contacts_from_impacts, feels_impacts
 from safevla_ros.safety.obstacles import ObstacleModel, near
-from safevla_ros.safety.signals import AHEAD_S, Signals, absurdity
+from safevla_ros.safety.signals import AHEAD_S, Signals
 from safevla_ros.safety.state import (
     NO_TASK,
     PERSON,
     CameraView,
     KinematicModel,
+    KnownObjects,
     Scene,
     Task,
     WorldState,
@@ -80,6 +81,8 @@ class WorldAssembler:
         self._limits = profile.limits
         self._cameras = profile.cameras
         self._obstacles = ObstacleModel()
+        self._scene: SceneObjects | None = None
+        self._objects = KnownObjects()
 
     def assemble(
         self,
@@ -194,7 +197,7 @@ class WorldAssembler:
         def objects() -> Mapping[str, SceneObject]:
             scene: SceneObjects = reading("objects")
             if scene.frame == self.frame:
-                return {entry.id: entry for entry in scene.objects}
+                return self._known_objects(scene)
             if scene.frame == self._frames.odom:
                 holder = origin()
             elif scene.frame == self._frames.base:
@@ -245,6 +248,13 @@ class WorldAssembler:
             missing=missing,
         )
 
+    def _known_objects(self, scene: SceneObjects) -> KnownObjects:
+        """The objects of a message in the world frame, the same until the next one."""
+        if scene is not self._scene:
+            self._scene = scene
+            self._objects = KnownObjects((entry.id, entry) for entry in scene.objects)
+        return self._objects
+
     def _reading(self, signals: Signals, name: str, stamp_ns: int) -> Any:
         signal = self._signals.get(name)
         if signal is None:
@@ -257,7 +267,7 @@ class WorldAssembler:
             raise _Unknown(f"{name}: {age_s:.2f} s old, at most {signal.max_age_s} s is allowed")
         if age_s < -AHEAD_S:
             raise _Unknown(f"{name}: its stamp is {-age_s:.2f} s ahead")
-        if fault := absurdity(latest[1]):
+        if fault := signals.fault(name):
             raise _Unknown(f"{name}: {fault}")
         return latest[1]
 
