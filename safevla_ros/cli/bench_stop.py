@@ -13,6 +13,7 @@ import typer
 from numpy.typing import NDArray
 
 from safevla_ros.assurance.statistics import percentiles, wilson_interval
+from safevla_ros.cli.failure import ExitCode, Failure
 from safevla_ros.robot.geometry import moved, planar
 from safevla_ros.robot.messages import LaserScan
 from safevla_ros.robot.profile import Profile, load_profile
@@ -77,7 +78,8 @@ def stop(
     first shows the thing until the base is told to go slower, and to stand, and of the scan that first shows it gone
     until it is told to move.
 
-    With --bags: what the gate says to recorded drives, held against where the robot went.
+    With --bags: what the gate says to recorded drives, held against where the robot went. Bags that
+    cannot be judged are passed over and named, and the exit code is then 1.
 
     Example: safevla bench stop --runs 200 --json
     Example: safevla bench stop --bags runs/20260101-120000/bag
@@ -109,7 +111,13 @@ def _tell_recorded(bags: Path, robot: str, *, as_json: bool) -> None:
     report = measure_recorded(bags, load_specification("household"), robot)
     if as_json:
         print(json.dumps(report, indent=2))
-        return
+    else:
+        _print_recorded(report)
+    if report["passed_over"]:
+        raise Failure(ExitCode.FAILED, "\n".join(report["passed_over"].values()))
+
+
+def _print_recorded(report: dict[str, Any]) -> None:
     stops, (low, high) = report["stops"], report["false_stops_interval"]
     print(
         f"{report['bags']} bags, {report['driven_m']:.0f} m driven: came nearer than the clearance "

@@ -3,12 +3,15 @@
 Nothing of the drive can be changed any more. So the gate is asked at each odometry whether the base
 may go on as it is measured to move, in mode shadow and by scan and grid alone, and its answers are held
 against what the scan showed later, while the recorded robot did go on. Needs bags of robots that
-nothing held back: mode `observe` or `shadow`, or no gate at all.
+nothing held back: mode `observe` or `shadow`, or no gate at all. Other bags are passed over, and named;
+clips of an episode that is there as well say nothing new.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,13 +35,13 @@ from safevla_ros.safety.decisions import Reason
 from safevla_ros.safety.motion import REACTION_S
 from safevla_ros.safety.terms.collision import CollisionParameters
 
+SAFETY_STATUS = "safevla_ros/msg/SafetyStatus"
 DRIVING_M_S = 0.05
 APART_S = 1.0
 """What happens again within this is the same."""
-LATER_S = 2.0
-"""How long after a stop it is looked whether the robot came too near."""
 AS_FORESEEN_M = 0.05
-"""A robot that comes this near to where it was foreseen to stand did go on."""
+"""A robot that comes this near to where it was foreseen to stand did go on. What is so much farther
+away than the clearance would not have been too near there either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,39 +63,78 @@ class Moment:
 
 
 def measure(folder: Path, specification: Specification, robot: str = "") -> dict[str, Any]:
-    """The report over all bags in a folder."""
-    try:
-        paths = bags_below(folder)
-        drives = [_drive(Bag(path), specification, robot) for path in paths]
-    except (BagError, ProfileError, KinematicsError) as error:
-        raise Failure(ExitCode.BAD_INPUT, str(error)) from error
-    found = [Found(profile, moments, specification) for profile, moments in drives if moments]
-    if not found:
-        raise Failure(ExitCode.BAD_INPUT, f"{folder}: expected bags with odometry of a base")
-    stops = [stop for each in found for stop in each.stops]
-    nears = [near for each in found for near in each.too_near]
-    with_false = sum(any(stop["was"] == "false" for stop in each.stops) for each in found)
-    moments = [moment for _, moments in drives for moment in moments]
+    """The report over all bags in a folder. `passed_over`: why bags were, by path."""
+    passed_over: dict[str, str] = {}
+    drives: dict[str, tuple[Profile, list[Moment]]] = {}
+    for bag in _episodes(folder, passed_over):
+        with _passing_over(bag.path, passed_over):
+            drives[str(bag.path)] = _drive(bag, specification, robot)
+    if not drives:
+        raise Failure(ExitCode.BAD_INPUT, "\n".join(passed_over.values()))
+    found = {
+        path: Found(profile, moments, specification) for path, (profile, moments) in drives.items()
+    }
+    stops = [(path, stop) for path, each in found.items() for stop in each.stops]
+    nears = [near for each in found.values() for near in each.too_near]
+    false_at = [
+        {"bag": path, "at_s": stop["at_s"]} for path, stop in stops if stop["was"] == "false"
+    ]
+    with_false = len({each["bag"] for each in false_at})
+    moments = [moment for _, moments in drives.values() for moment in moments]
     driven = [moment for moment in moments if moment.speed_m_s > DRIVING_M_S]
     counts = {
-        was: sum(stop["was"] == was for stop in stops) for was in ("right", "false", "unknown")
+        was: sum(stop["was"] == was for _, stop in stops) for was in ("right", "false", "unknown")
     }
     return {
         "bags": len(found),
-        "driven_m": round(sum(each.way_m[-1] for each in found), 1),
+        "driven_m": round(sum(each.way_m[-1] for each in found.values()), 1),
         "not_judged": round(sum(each.is_held is None for each in driven) / max(len(driven), 1), 4),
         "came_too_near": len(nears),
         "held_back_in_time": sum(near["in_time"] for near in nears),
         "held_back_before_s": percentiles([near["before_s"] for near in nears]),
         "stops": counts,
-        "time_to_stop_s": percentiles([stop["to_stand_s"] for stop in stops]),
+        "time_to_stop_s": percentiles([stop["to_stand_s"] for _, stop in stops]),
         "false_stops": round(with_false / len(found), 4),
         "false_stops_interval": [round(x, 4) for x in wilson_interval(with_false, len(found))],
+        "false_at": false_at,
+        "passed_over": passed_over,
     }
 
 
+@contextmanager
+def _passing_over(path: Path, passed_over: dict[str, str]) -> Iterator[None]:
+    """What is wrong with a bag is told, and ends nothing."""
+    try:
+        yield
+    except (BagError, ProfileError, KinematicsError) as error:
+        passed_over[str(path)] = str(error)
+
+
+def _episodes(folder: Path, passed_over: dict[str, str]) -> list[Bag]:
+    """The bags in a folder, without clips of episodes that are there; `passed_over` gets those that
+    cannot be opened, by path."""
+    bags = []
+    try:
+        paths = bags_below(folder)
+    except BagError as error:
+        raise Failure(ExitCode.BAD_INPUT, str(error)) from error
+    for path in paths:
+        with _passing_over(path, passed_over):
+            bags.append(Bag(path))
+    said = [bag.provenance for bag in bags]
+    is_clip = [each.get(keys.KIND) == "clip" for each in said]
+    whole = {
+        each.get(keys.EPISODE_ID, "") for each, clip in zip(said, is_clip, strict=True) if not clip
+    }
+    return [
+        bag
+        for bag, each, clip in zip(bags, said, is_clip, strict=True)
+        if not (clip and each.get(keys.EPISODE_ID) in whole)
+    ]
+
+
 def _drive(bag: Bag, specification: Specification, robot: str) -> tuple[Profile, list[Moment]]:
-    """What the gate says all along a bag."""
+    """What the gate says all along a bag. Raises BagError for one that it cannot be asked about."""
     name = robot or bag.provenance.get(keys.ROBOT, "")
     if not name:
         raise BagError(f"{bag.path}: does not say which robot it is of: give --robot")
@@ -102,6 +144,12 @@ def _drive(bag: Bag, specification: Specification, robot: str) -> tuple[Profile,
     gate = Gate(profile, specification, "shadow", kinematics)
     recorded, moments = RecordedSignals(bag, profile), []
     for raw in bag.messages():
+        if bag.topics[raw.topic].type == SAFETY_STATUS:
+            status = bag.decode(raw)
+            if status.mode == status.ENFORCE:
+                raise BagError(
+                    f"{bag.path}: recorded in mode enforce: expected a robot that nothing held back"
+                )
         recorded.add(raw)
 
     def judge(stamp_ns: int, _: int) -> None:
@@ -132,6 +180,10 @@ def _drive(bag: Bag, specification: Specification, robot: str) -> tuple[Profile,
         )
 
     recorded.replay(judge)
+    if not moments:
+        raise BagError(
+            f"{bag.path}: expected odometry of a base that knows where it is, found none"
+        )
     return profile, moments
 
 
@@ -155,25 +207,32 @@ class Found:
         )
         self._is_near = np.array([moment.gap_m < self._clearance_m for moment in moments])
         self._is_held = np.array([bool(moment.is_held) for moment in moments])
-        drives = speeds > DRIVING_M_S
-        self.too_near = [self._warned(at) for at in self._onsets(self._is_near) if drives[at]]
-        self.stops = [self._told(at) for at in self._onsets(self._is_held) if drives[at]]
+        self._drives = speeds > DRIVING_M_S
+        self.too_near = [self._warned(at) for at in self._onsets(self._is_near) if self._drives[at]]
+        # Who stood in between set out anew, and is stopped anew. Where it is too near already, it was
+        # before.
+        held = self._onsets(self._is_held & self._drives, ~self._drives)
+        self.stops = [self._told(at) for at in held if not self._is_near[at]]
 
-    def _onsets(self, flags: NDArray[np.bool_]) -> list[int]:
-        """Where something begins that was not so for APART_S. What the bag begins with has no onset."""
-        onsets, last_s = [], self._times[0]
+    def _onsets(
+        self, flags: NDArray[np.bool_], parts: NDArray[np.bool_] | None = None
+    ) -> list[int]:
+        """Where something begins that was not so for APART_S, or since the last of `parts`. What the
+        bag begins with has no onset."""
+        onsets, last = [], 0
         for at in np.flatnonzero(flags).tolist():
-            if self._times[at] - last_s > APART_S:
+            is_parted = parts is not None and parts[last:at].any()
+            if is_parted or self._times[at] - self._times[last] > APART_S:
                 onsets.append(at)
-            last_s = self._times[at]
+            last = at
         return onsets
 
     def _warned(self, at: int) -> dict[str, Any]:
-        """Since when the gate would have held the base back that came too near, and whether it would
-        have stood by then."""
+        """Since when, on this way, the gate would have held the base back that came too near, and
+        whether it would have stood by then."""
         first = at
         for index in range(at, -1, -1):
-            if self._times[first] - self._times[index] > APART_S:
+            if self._times[first] - self._times[index] > APART_S or not self._drives[index]:
                 break
             if self._is_held[index]:
                 first = index
@@ -189,17 +248,20 @@ class Found:
     def _told(self, at: int) -> dict[str, Any]:
         """What became of the recorded robot where the gate would have held it back, and how long after
         the scan that it acted on it would have stood."""
-        moment, time_s = self._moments[at], self._times[at]
-        near_until, until = np.searchsorted(
-            self._times, [time_s + LATER_S, time_s + self._step_s + moment.speed_m_s / self._rate]
-        )
+        moment = self._moments[at]
+        looked_s = self._step_s + moment.speed_m_s / self._rate
+        until = int(np.searchsorted(self._times, self._times[at] + looked_s))
         # Of what the gate looked at, the command and then braking, the end.
         lasts_s = self._step_s + 0.5 * moment.speed_m_s / self._rate
         end = moved(moment.pose, moment.velocity, lasts_s).position[:2]
-        passed = [each.pose.position[:2] for each in self._moments[at : until + 1]]
-        went_on = min(math.dist(position, end) for position in passed) <= AS_FORESEEN_M
-        was = "false" if went_on else "unknown"
+        off_m = [
+            (math.dist(each.pose.position[:2], end), each.gap_m)
+            for each in self._moments[at : until + 1]
+        ]
+        is_free = any(off <= AS_FORESEEN_M and gap - off >= self._clearance_m for off, gap in off_m)
+        was = "false" if is_free else "unknown"
         return {
-            "was": "right" if self._is_near[at:near_until].any() else was,
+            "at_s": round(float(self._times[at] - self._times[0]), 2),
+            "was": "right" if self._is_near[at : until + 1].any() else was,
             "to_stand_s": moment.scan_age_s + moment.speed_m_s / self._rate,
         }
