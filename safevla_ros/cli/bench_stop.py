@@ -127,6 +127,8 @@ def _print_recorded(report: dict[str, Any]) -> None:
         f"{100 * report['false_stops']:.1f} % of the bags with a false one (95 %: "
         f"{100 * low:.1f} to {100 * high:.1f} %)"
     )
+    for path, damage in report["damaged"].items():
+        print(f"{path}: judged as far as it can be read: {damage}")
 
 
 def measure(runs: int, seed: int) -> dict[str, Any]:

@@ -63,12 +63,16 @@ class Moment:
 
 
 def measure(folder: Path, specification: Specification, robot: str = "") -> dict[str, Any]:
-    """The report over all bags in a folder. `passed_over`: why bags were, by path."""
+    """The report over all bags in a folder. By path: `passed_over`, why bags were; `damaged`, what is
+    wrong with bags that were judged as far as they can be read."""
     passed_over: dict[str, str] = {}
+    damaged: dict[str, str] = {}
     drives: dict[str, tuple[Profile, list[Moment]]] = {}
     for bag in _episodes(folder, passed_over):
         with _passing_over(bag.path, passed_over):
             drives[str(bag.path)] = _drive(bag, specification, robot)
+            if bag.damage or not bag.finished:
+                damaged[str(bag.path)] = "; ".join(bag.damage) or "the recording was not finished"
     if not drives:
         raise Failure(ExitCode.BAD_INPUT, "\n".join(passed_over.values()))
     found = {
@@ -97,6 +101,7 @@ def measure(folder: Path, specification: Specification, robot: str = "") -> dict
         "false_stops": round(with_false / len(found), 4),
         "false_stops_interval": [round(x, 4) for x in wilson_interval(with_false, len(found))],
         "false_at": false_at,
+        "damaged": damaged,
         "passed_over": passed_over,
     }
 

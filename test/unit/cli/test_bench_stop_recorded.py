@@ -130,6 +130,15 @@ def test_what_cannot_be_judged_is_named_and_ends_nothing(tmp_path):
     assert "nobody" in report["passed_over"][str(unknown)]
 
 
+def test_a_bag_that_was_cut_off_is_judged_as_far_as_it_goes_and_named(tmp_path):
+    path = drive(tmp_path, "cut", wall_m=1.6)
+    file = path / "cut_0.mcap"
+    file.write_bytes(file.read_bytes()[:-2000])
+    report = judged(tmp_path)
+    assert report["bags"] == 1
+    assert report["damaged"].keys() == {str(path)}
+
+
 def test_where_no_bag_can_be_judged_the_input_is_bad(tmp_path):
     drive(tmp_path, "held", wall_m=1.6, mode="ENFORCE")
     result = CliRunner().invoke(app, ["bench", "stop", "--bags", str(tmp_path)])
