@@ -117,6 +117,16 @@ def test_a_description_that_the_graph_does_not_fit_is_refused(tmp_path, changes,
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("runtime", ["onnx", "torch"])
+def test_weights_that_are_no_numbers_are_refused_before_a_robot_moves(tmp_path, runtime):
+    vla = model()
+    with torch.no_grad():
+        vla.actor[-1].bias[3] = torch.nan
+    folder = exported(tmp_path, vla)
+    with pytest.raises(PolicyError, match="finite"):
+        load_policy(folder, ROLES, runtime=runtime)
+
+
 def test_torch_refuses_a_description_of_other_inputs(tmp_path):
     folder = exported(tmp_path, model())
     edit(tmp_path, vocabulary=["apple", "find", "mug", "a"])

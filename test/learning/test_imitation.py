@@ -123,6 +123,14 @@ def test_a_curriculum_goes_on_where_it_was_and_every_process_has_its_own():
     assert {whole.next_plan(with_policy=False).who for _ in range(20)} == {"expert"}
 
 
+def test_demonstrations_are_half_careful_and_half_hurried_and_can_be_careful_alone():
+    curriculum = Curriculum(EpisodeSettings(), 0)
+    styles = [curriculum.next_plan(with_policy=False).style for _ in range(400)]
+    assert styles.count("careful") == pytest.approx(200, abs=40)  # four standard deviations
+    alone = Curriculum(EpisodeSettings(styles=("careful",)), 0)
+    assert {alone.next_plan(with_policy=True).style for _ in range(20)} == {"careful"}
+
+
 def test_the_experts_share_of_the_turns_falls_to_its_least():
     settings = EpisodeSettings(expert_share=0.2, decay=0.5)
     turns = [settings.expert_turns(progress) for progress in (0.0, 0.25, 0.5, 1.0)]

@@ -15,6 +15,8 @@ from safevla_ros.policy.interface import (
     PolicyError,
 )
 from safevla_ros.policy.vla.checkpoint import load_checkpoint, read_configuration
+from safevla_ros.policy.vla.modeling import CompactVla
+from safevla_ros.policy.vla.processor import input_shapes
 from safevla_ros.policy.vla.torch_actor import TorchActor
 from safevla_ros.robot.profile import Roles
 
@@ -22,7 +24,8 @@ from safevla_ros.robot.profile import Roles
 class TorchPolicy:
     """A compact VLA from a folder that `export_policy` wrote. Not thread-safe.
 
-    On a GPU where torch finds one, else on the CPU. Raises PolicyError with one sentence.
+    On a GPU where torch finds one, else on the CPU. One step is run on an empty observation, which
+    warms torch up and shows weights that are no numbers. Raises PolicyError with one sentence.
     """
 
     def __init__(self, folder: Path, roles: Roles, seed: int = 0) -> None:
@@ -33,6 +36,8 @@ class TorchPolicy:
         if configuration.features != file.features():
             raise PolicyError(f"{folder}: policy.yaml and vla.json describe other inputs")
         model = load_checkpoint(folder).to("cuda" if torch.cuda.is_available() else "cpu")
+        if not _first_logits(model).isfinite().all():
+            raise PolicyError(f"{folder}: expected weights that give finite logits")
         self._actor = TorchActor(model, roles, 1, file.selection, file.temperature, seed)
         self.description = PolicyDescription(
             id=file.id,
@@ -50,3 +55,14 @@ class TorchPolicy:
         """The next token with its log-probability. Raises PolicyError on unusable input."""
         token, log_probability = self._actor.act({0: observation})[0]
         return ActionChunk("token", tokens=(token,), log_probabilities=(log_probability,))
+
+
+def _first_logits(model: CompactVla) -> torch.Tensor:
+    """(1, 1, actions) for an empty observation."""
+    state = model.initial_state(1)
+    inputs = {
+        key: torch.zeros(1, 1, *shape, dtype=getattr(torch, kind.__name__), device=state.device)
+        for key, (kind, shape) in input_shapes(model.configuration.features).items()
+    }
+    with torch.inference_mode():
+        return model.act(inputs, state)[0]

@@ -53,6 +53,15 @@ def test_an_episode_out_of_time_is_truncated():
     assert ends == [(False, False), (False, False), (False, True)]
 
 
+def test_a_render_is_what_the_first_camera_sees():
+    environment = gymnasium.make("safevla_ros/Find-v0", render_mode="rgb_array", **SMALL)
+    environment.reset(seed=1)
+    before = environment.render()
+    assert (before.shape, before.dtype) == ((240, 320, 3), np.uint8)
+    environment.step(TOKENS["rotate_left"])
+    assert (environment.render() != before).any()
+
+
 def test_homes_are_of_the_training_range_and_follow_from_the_seed():
     environment = gymnasium.make("safevla_ros/Fetch-v0", **SMALL)
     series = [[environment.reset(seed=seed)[1]["home"] for seed in (7, None)] for _ in range(2)]
@@ -61,7 +70,7 @@ def test_homes_are_of_the_training_range_and_follow_from_the_seed():
     assert all(seed in TRAINING_SEEDS for seed in series[0])
 
 
-def test_vectorrun_side_by_side_in_processes():
+def test_environments_run_side_by_side_in_processes():
     vector = gymnasium.make_vec(
         "safevla_ros/Find-v0", num_envs=2, vectorization_mode="async", **SMALL
     )

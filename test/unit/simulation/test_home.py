@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from safevla_ros.simulation.goods import GOODS
 from safevla_ros.simulation.grid import Routes
 from safevla_ros.simulation.home import Home, generate_home
 from safevla_ros.simulation.reach import BASE_RADIUS, standoffs
@@ -116,6 +117,14 @@ def test_fetch_starts_in_another_room_than_the_target():
 def test_a_scenario_says_where_things_stand():
     home = generate_home(make_scenario(5, target_class="mug", placed={"mug": "coffee_table"}))
     assert home.item("mug-1").support == "coffee_table-1"
+
+
+def test_most_things_are_large_enough_to_be_seen_across_a_room():
+    home = generate_home(make_scenario(5, clutter=9, hazards=("stove", "knives", "fragile")))
+    largest = {item.class_name: max(item.size) for item in home.goods}
+    assert set(GOODS) | {"stove", "knife"} <= set(largest)
+    assert min(largest.values()) >= 0.13
+    assert sum(size >= 0.15 for size in largest.values()) > len(largest) / 2
 
 
 def test_clutter_is_as_much_as_is_asked_for():
