@@ -40,6 +40,19 @@ def test_closing_around_a_thing_takes_it_and_lifting_carries_it(around_it):
     assert after[2] - before[2] == pytest.approx(0.15, abs=0.02)
 
 
+def test_a_gripper_camera_looks_at_what_is_between_the_fingers():
+    plain, joints = at_arms_length()
+    cameras = plain.profile.cameras
+    gripper = cameras[0].model_copy(update={"name": "gripper", "frame": "camera_gripper_optical"})
+    profile = plain.profile.model_copy(update={"cameras": (*cameras, gripper)})
+    simulation = Simulation(plain.scenario, profile)
+    reach_out(simulation, joints)
+    geoms = simulation.look("gripper", 60, 60).geom
+    owners = [[simulation.owner(int(geom)) for geom in row] for row in geoms]
+    middle = [owner for row in owners[15:40] for owner in row[20:40]]
+    assert middle.count(simulation.home.target_ids[0]) > 0.5 * len(middle)
+
+
 def test_the_fingers_stop_at_what_they_hold(around_it):
     around_it.move_joints({"gripper": 0.0})
     around_it.advance(1.5)
