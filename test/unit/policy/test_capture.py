@@ -45,3 +45,19 @@ def test_a_file_is_not_read_faster_than_it_plays(video):
 def test_what_cannot_be_opened_is_named(source):
     with pytest.raises(CaptureError, match=source):
         Capture(source)
+
+
+def test_what_is_no_file_is_opened_again_when_it_is_back(tmp_path):
+    frame = tmp_path / "frame_000.png"
+    pixels = np.full((48, 64, 3), (0, 0, 200), np.uint8)
+    cv2.imwrite(str(frame), pixels)
+    capture = Capture(str(tmp_path / "frame_%03d.png"))  # to OpenCV a stream of one frame
+    assert capture.read() is not None
+    assert capture.read() is None
+    frame.unlink()
+    assert not capture.reopen()
+    assert capture.read() is None
+    cv2.imwrite(str(frame), pixels)
+    assert capture.reopen()
+    assert capture.read()[0, 0].tolist() == [200, 0, 0]
+    capture.close()
