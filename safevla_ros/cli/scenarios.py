@@ -92,13 +92,14 @@ def _film(scenario: Scenario, folder: Path, vendor: VendorRobot | None) -> Path:
     from rich.console import Console
 
     from safevla_ros.assurance.film import write_film
+    from safevla_ros.policy.interface import PolicyError
     from safevla_ros.simulation.renderer import RendererError
     from safevla_ros.simulation.scenario import ScenarioError
     from safevla_ros.simulation.scripted import is_scripted, style_of
 
     path = folder / f"{scenario.name}.mp4"
-    style = style_of(scenario.policy) if is_scripted(scenario.policy) else "careful"
     try:
+        style = style_of(scenario.policy) if is_scripted(scenario.policy) else "careful"
         with Console(stderr=True).status(scenario.name) as status:
             write_film(
                 scenario,
@@ -108,7 +109,7 @@ def _film(scenario: Scenario, folder: Path, vendor: VendorRobot | None) -> Path:
                 vendor,
                 lambda time_s: status.update(f"{scenario.name}: {time_s:.1f} s"),
             )
-    except ScenarioError as error:
+    except (PolicyError, ScenarioError) as error:
         raise Failure(ExitCode.BAD_INPUT, str(error)) from error
     except RendererError as error:
         raise Failure(ExitCode.LACKS_SOFTWARE, str(error)) from error
