@@ -15,7 +15,7 @@ A bag is a rosbag2 folder: one MCAP file and metadata.yaml.
     scoring, recorded_signals       costs of what was recorded, under any specification
     steps, observations, dataset, torch_loader    bags as training data
     interleaving                    two sessions in one bag
-    pictures, tensors               images as arrays
+    tensors                         images as a policy sees them
     episode_writer                  episodes of a simulator as bags
     contract*, resampling           bags of other robots
     lerobot_*                       LeRobot's data sets, both ways

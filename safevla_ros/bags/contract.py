@@ -35,13 +35,14 @@ class Number(_Strict):
 
 
 class Picture(_Strict):
-    """Images of a topic, resized to what the policy sees."""
+    """Images of a topic, as a policy sees them: `robot.pictures.policy_picture`."""
 
     topic: str
     resample: Literal["hold", "nearest"] = "nearest"
     limit_s: NonNegative
     height: Annotated[int, Field(gt=0, le=4096)]
     width: Annotated[int, Field(gt=0, le=4096)]
+    rotate_deg: Literal[0, 90, 180, 270] = 0
 
 
 class Contract(_Strict):

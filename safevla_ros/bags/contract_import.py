@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,11 +21,11 @@ from safevla_ros.bags import metadata as keys
 from safevla_ros.bags.contract import Contract, Number
 from safevla_ros.bags.dataset import BASE
 from safevla_ros.bags.episode_writer import EpisodeInfo, EpisodeWriter, WrittenStep
-from safevla_ros.bags.pictures import read_image
 from safevla_ros.bags.reader import Bag, Location
 from safevla_ros.bags.resampling import pick, sample
 from safevla_ros.bags.scoring import score
 from safevla_ros.robot.messages import stamp_ns
+from safevla_ros.robot.pictures import policy_picture
 from safevla_ros.robot.profile import Profile
 from safevla_ros.robot.state import BaseVelocity, Command, Joint
 from safevla_ros.safety.accounting import StepCosts
@@ -222,19 +221,18 @@ class _Series:
         return [places[index] if index >= 0 else None for index in found]
 
     def image(self, camera: str, place: Location | None) -> NDArray[np.uint8] | None:
-        """The picture at a place, as large as the contract wants it. None: it cannot be read, which
+        """The picture at a place, as the contract wants it. None: it cannot be read, which
         is noted."""
         assert place is not None
         picture = self._contract.images[camera]
+        message = self._bag.decode(self._bag.read_at(place))
         try:
-            pixels = read_image(self._bag.decode(self._bag.read_at(place)))
-        except (ValueError, cv2.error) as error:
+            return policy_picture(message, picture.height, picture.width, picture.rotate_deg)
+        except ValueError as error:
             note = f"topic {picture.topic}: an image was left out: {error}"
             if note not in self.notes:
                 self.notes.append(note)
             return None
-        size = (picture.width, picture.height)
-        return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _value(message: Any, number: Number, bag: Bag) -> float | None:

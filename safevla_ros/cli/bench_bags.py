@@ -202,7 +202,8 @@ def _read(bag: Path, topic: str, rounds: int) -> dict[str, float]:
 
 
 def _limit(bag: Path, topic: str) -> None:
-    """Read the messages, decode each picture once, resize it once: less cannot be done."""
+    """Read the messages, decode each picture once, resize its middle once, in the fastest way that
+    is known: less cannot be done."""
     import cv2
     import numpy as np
 
@@ -211,11 +212,14 @@ def _limit(bag: Path, topic: str) -> None:
     for raw in Bag(bag).messages([topic]):
         data = np.frombuffer(raw.data, np.uint8)
         if len(data) > HEIGHT * WIDTH * 3:
-            picture = data[-HEIGHT * WIDTH * 3 :].reshape(HEIGHT, WIDTH, 3)
+            whole = data[-HEIGHT * WIDTH * 3 :].reshape(HEIGHT, WIDTH, 3)
+            middle = whole[:, (WIDTH - HEIGHT) // 2 : (WIDTH + HEIGHT) // 2]
+            half = cv2.resize(middle, (HEIGHT // 2, HEIGHT // 2), interpolation=cv2.INTER_AREA)
         else:
             begin = raw.data.index(b"\xff\xd8")
-            picture = cv2.imdecode(data[begin:], cv2.IMREAD_COLOR)
-        cv2.resize(picture, (SMALL, SMALL), interpolation=cv2.INTER_AREA)
+            decoded = np.asarray(cv2.imdecode(data[begin:], cv2.IMREAD_REDUCED_COLOR_2))
+            half = decoded[:, (WIDTH - HEIGHT) // 4 : (WIDTH + HEIGHT) // 4]
+        cv2.resize(half, (SMALL, SMALL), interpolation=cv2.INTER_AREA)
 
 
 def _peak_mib(bag: Path) -> float:

@@ -11,7 +11,8 @@ from rosbags.highlevel import AnyReader
 
 
 def read_images(bag: Path, topic: str, height: int, width: int) -> int:
-    """Read every image of a topic as float32 (3, height, width) in 0 to 1; how many there were."""
+    """Read the middle of every image of a topic as float32 (3, height, width) in 0 to 1, for images
+    that are at least as wide as that; how many there were."""
     count = 0
     with AnyReader([bag]) as reader:
         connections = [each for each in reader.connections if each.topic == topic]
@@ -22,6 +23,9 @@ def read_images(bag: Path, topic: str, height: int, width: int) -> int:
             else:
                 picture = message.data.reshape(message.height, message.width, 3)
             picture = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+            used = picture.shape[0] * width // height
+            left = (picture.shape[1] - used) // 2
+            picture = picture[:, left : left + used]
             picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
             tensor = picture.astype(np.float32).transpose(2, 0, 1) / 255.0
             count += tensor.shape[0] == 3

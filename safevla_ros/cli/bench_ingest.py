@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import json
 import time
+from types import SimpleNamespace
 from typing import Annotated, Any
 
 import numpy as np
@@ -45,7 +46,7 @@ def measure(frames: int, size: int, seed: int) -> dict[str, Any]:
     """The report: milliseconds a frame by route, their ratio, and how far the pixels differ."""
     import cv2
 
-    from safevla_ros.policy.frames import Resize, decode, to_rgb
+    from safevla_ros.robot.pictures import policy_picture
 
     cv2.setNumThreads(1)
     rng = np.random.default_rng(seed)
@@ -53,19 +54,20 @@ def measure(frames: int, size: int, seed: int) -> dict[str, Any]:
     coarse = rng.integers(0, 256, (HEIGHT // 40, WIDTH // 40, 3), dtype=np.uint8)
     picture = cv2.resize(coarse, (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR)
     picture = cv2.add(picture, rng.integers(0, 8, picture.shape, dtype=np.uint8))
-    message = array.array("B", picture.tobytes())
-    jpeg = array.array("B", cv2.imencode(".jpg", picture)[1].tobytes())
-    resize = Resize(HEIGHT, WIDTH, size, size)
+    message = SimpleNamespace(height=HEIGHT, width=WIDTH, encoding="bgr8", step=3 * WIDTH)
+    message.data = array.array("B", picture.tobytes())
+    jpeg = SimpleNamespace(format="jpeg")
+    jpeg.data = array.array("B", cv2.imencode(".jpg", picture)[1].tobytes())
 
     def ours() -> NDArray[np.uint8]:
-        return resize.image(to_rgb(message, "bgr8", HEIGHT, WIDTH, 3 * WIDTH))[np.newaxis]
+        return policy_picture(message, size, size)[np.newaxis]
 
     def from_jpeg() -> NDArray[np.uint8]:
-        return resize.image(decode(jpeg))[np.newaxis]
+        return policy_picture(jpeg, size, size)[np.newaxis]
 
     def plain() -> NDArray[np.uint8]:
         block = HEIGHT // size
-        pixels = np.frombuffer(message, np.uint8).reshape(HEIGHT, WIDTH, 3)[:, :, ::-1]
+        pixels = np.frombuffer(message.data, np.uint8).reshape(HEIGHT, WIDTH, 3)[:, :, ::-1]
         left = (WIDTH - HEIGHT) // 2
         square = pixels[:, left : left + HEIGHT]
         means = square.reshape(size, block, size, block, 3).mean(axis=(1, 3))

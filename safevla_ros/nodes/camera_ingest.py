@@ -34,7 +34,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
 from safevla_ros.msg import CameraStatus, Observation, SceneObjects
 from safevla_ros.nodes import topics
 from safevla_ros.nodes.inference.device_camera import DeviceCamera
-from safevla_ros.nodes.inference.images import image_message, pixels_of
+from safevla_ros.nodes.inference.images import image_message
 from safevla_ros.nodes.lifecycle import (
     ConfigurationError,
     Diagnostics,
@@ -43,8 +43,9 @@ from safevla_ros.nodes.lifecycle import (
     wall_now,
 )
 from safevla_ros.policy.capture import CaptureError
-from safevla_ros.policy.frames import FramePairer, FreezeDetector, Resize, Turn
+from safevla_ros.policy.frames import FramePairer, FreezeDetector
 from safevla_ros.robot.messages import set_stamp, stamp_ns
+from safevla_ros.robot.pictures import Resize, Turn, policy_picture
 from safevla_ros.robot.profile import Camera
 from safevla_ros.robot.state import NANOSECONDS
 
@@ -244,13 +245,11 @@ class CameraIngest(GraphNode):
         for camera in self.profile.cameras:
             frame = paired[camera.name][1].message
             try:
-                pixels = pixels_of(frame)
+                pixels = policy_picture(frame, self._height, self._width, camera.rotate_deg)
             except ValueError as error:
                 self._complain(f"camera {camera.name!r}: {error}")
                 return
-            pixels = Turn(camera.rotate_deg).image(pixels)
-            resize = Resize(*pixels.shape[:2], self._height, self._width)
-            message.images.append(image_message(frame.header, resize.image(pixels)))
+            message.images.append(image_message(frame.header, pixels))
             message.camera_infos.append(self._scaled_info(camera, frame.header))
         message.joint_states = joints
         message.odometry = odometry
@@ -298,15 +297,15 @@ class CameraIngest(GraphNode):
         info = self._infos.get(camera.name)
         if info is None or info.height == 0 or info.width == 0:
             return scaled
-        size = info.height, info.width
         turn = Turn(camera.rotate_deg)
-        resize = Resize(*turn.size(*size), self._height, self._width)
+        size = turn.size(self._height, self._width)
+        resize = Resize(info.height, info.width, *size)
         scaled.height, scaled.width = self._height, self._width
         scaled.distortion_model, scaled.d, scaled.r = info.distortion_model, info.d, info.r
         k, p = info.k, info.p
-        fx, fy, cx, cy = resize.intrinsics(*turn.intrinsics(k[0], k[4], k[2], k[5], *size))
+        fx, fy, cx, cy = turn.intrinsics(*resize.intrinsics(k[0], k[4], k[2], k[5]), *size)
         scaled.k = [fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0]
-        fx, fy, cx, cy = resize.intrinsics(*turn.intrinsics(p[0], p[5], p[2], p[6], *size))
+        fx, fy, cx, cy = turn.intrinsics(*resize.intrinsics(p[0], p[5], p[2], p[6]), *size)
         # The fourth column is -f times a baseline: it scales as the focal length does.
         tx = p[3] * fx / p[0] if p[0] and not camera.rotate_deg else 0.0
         scaled.p = [fx, 0.0, cx, tx, 0.0, fy, cy, 0.0, 0.0, 0.0, 1.0, 0.0]

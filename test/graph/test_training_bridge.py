@@ -29,7 +29,6 @@ from sensor_msgs.msg import Image
 from safevla_ros import __version__
 from safevla_ros.action import RecordEpisode
 from safevla_ros.bags import metadata as keys
-from safevla_ros.bags.pictures import read_image
 from safevla_ros.bags.reader import Bag
 from safevla_ros.msg import (
     Contacts,
@@ -41,6 +40,7 @@ from safevla_ros.msg import (
 )
 from safevla_ros.nodes import topics
 from safevla_ros.paths import share_directory
+from safevla_ros.robot.pictures import read_image
 
 POLICY_SHA256 = "ab" * 32
 

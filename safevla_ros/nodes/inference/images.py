@@ -1,4 +1,4 @@
-"""Image messages from and to arrays."""
+"""Image messages of arrays."""
 
 from __future__ import annotations
 
@@ -7,16 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sensor_msgs.msg import CompressedImage, Image
-
-from safevla_ros.policy.frames import decode, to_rgb
-
-
-def pixels_of(message: Any) -> NDArray[np.uint8]:
-    """(height, width, 3) rgb8 of an Image or CompressedImage. Raises ValueError."""
-    if isinstance(message, CompressedImage):
-        return decode(message.data)
-    return to_rgb(message.data, message.encoding, message.height, message.width, message.step)
+from sensor_msgs.msg import Image
 
 
 def image_message(header: Any, pixels: NDArray[np.uint8]) -> Image:

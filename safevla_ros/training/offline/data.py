@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from safevla_ros.bags.dataset import EpisodeDataset
-from safevla_ros.bags.pictures import read_image
 from safevla_ros.bags.steps import EpisodeRecord
 from safevla_ros.policy.features import Features
 from safevla_ros.policy.interface import Instruction, Observation
 from safevla_ros.policy.vla.processor import NO_TOKEN, Processor
 from safevla_ros.robot.messages import joints_from, odometry_from, stamp_ns
+from safevla_ros.robot.pictures import read_image
 from safevla_ros.robot.profile import Roles
 from safevla_ros.training.episodes import EpisodeStore
 from safevla_ros.training.offline.advantages import to_go

@@ -26,7 +26,6 @@ from safevla_ros.bags.definitions import Definition
 from safevla_ros.bags.mcap_file import Topic
 from safevla_ros.bags.metadata import nested
 from safevla_ros.bags.own_messages import message_types, new_message, own_topic, to_cdr
-from safevla_ros.bags.pictures import read_image
 from safevla_ros.bags.reader import Bag
 from safevla_ros.bags.recorder import Recorder
 from safevla_ros.bags.scoring import score
@@ -34,6 +33,7 @@ from safevla_ros.bags.tensors import read_tensors
 from safevla_ros.bags.writer import BagWriter, Limits
 from safevla_ros.robot.kinematics import Kinematics
 from safevla_ros.robot.messages import set_stamp, stamp_ns
+from safevla_ros.robot.pictures import read_image
 from safevla_ros.robot.profile import Compression, load_profile, urdf_path
 from safevla_ros.safety.specification import load_specification
 
