@@ -92,7 +92,7 @@ def import_bag(
         why = ", ".join(f"{name} in {count}" for name, count in imported.left_out.items())
         raise BagError(f"{source}: no step is whole: missing {why} of {len(times)} steps")
     asked = contract.instruction or bag.provenance.get(keys.INSTRUCTION, "")
-    info = EpisodeInfo(target.name, asked, robot=contract.robot, session=source.name)
+    info = EpisodeInfo(target.name, asked, robot=contract.robot, session=target.name)
     step_ns = round(1e9 / contract.rate_hz)
     with EpisodeWriter(target, info, specification, begin_ns=int(times[0])) as writer:
         for index in whole:

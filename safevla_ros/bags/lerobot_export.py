@@ -8,9 +8,11 @@ place, where an export that was interrupted is taken up again.
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,17 +55,42 @@ def export_lerobot(
     `fps` is the rate of steps [Hz]; LeRobot wants a whole number. Bags are converted in `workers`
     processes or those of `pool`; of each process one episode is in memory. A bag that cannot be
     converted is passed over, and so are clips whose episode is there. Called again after an
-    interruption, it goes on. Raises BagError when the folder exists, there is no step, or cameras or
-    the size of their pictures differ from bag to bag.
+    interruption, it goes on. Raises BagError when the folder exists, another export to it is at work,
+    there is no step, or cameras or the size of their pictures differ from bag to bag.
     """
     if folder.exists():
         raise BagError(f"{folder}: expected a new folder: File exists")
     place = folder.absolute().parent / f".{folder.name}.exporting"
-    parts_folder = place / "parts"
     try:
-        parts_folder.mkdir(parents=True, exist_ok=True)
+        (place / "parts").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BagError(f"{folder}: expected a new folder: {error.strerror}") from error
+    with _locked(place):
+        return _export(bags, folder, place, fps, workers, pool, progress)
+
+
+@contextmanager
+def _locked(place: Path) -> Iterator[None]:
+    """Hold the hidden folder of an export, until this process ends if need be. Raises BagError where
+    another export does."""
+    with (place / "lock").open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BagError(f"{place}: another export is at work there") from error
+        yield
+
+
+def _export(
+    bags: Sequence[Path],
+    folder: Path,
+    place: Path,
+    fps: int,
+    workers: int,
+    pool: Pool | None,
+    progress: Progress,
+) -> Exported:
+    parts_folder = place / "parts"
     known = ResultsFile(place / "parts.jsonl")
     absolute = [bag.absolute() for bag in bags]
     waiting = [bag for bag in absolute if known.get(bag) is None]

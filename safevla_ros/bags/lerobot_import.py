@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from safevla_ros.bags import BagError
 from safevla_ros.bags import lerobot_format as layout
 from safevla_ros.bags import metadata as keys
 from safevla_ros.bags.dataset import BASE, HAND
 from safevla_ros.bags.episode_writer import EpisodeInfo, EpisodeWriter, WrittenStep
+from safevla_ros.bags.lerobot_source import Images, LerobotSource
+from safevla_ros.bags.many import Pool, each_bag
 from safevla_ros.bags.steps import DECISIONS
 from safevla_ros.robot.state import BaseVelocity, Command, Joint
 from safevla_ros.safety.accounting import Status, TermCost
@@ -28,70 +28,70 @@ CARRIED = (keys.SPECIFICATION, keys.SPECIFICATION_HASH, keys.LABELS)
 """Provenance that an episode of this data set has in no other place."""
 
 
+@dataclass(frozen=True, slots=True)
+class ImportedEpisodes:
+    """The new bags, and a sentence for each episode that could not be read."""
+
+    bags: Sequence[Path]
+    failures: Sequence[str]
+
+
 def import_lerobot(
     folder: Path,
     target: Path,
     *,
+    workers: int = 1,
+    pool: Pool | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> list[Path]:
-    """Write each episode of the dataset in `folder` as a bag below `target`; the new bags.
+) -> ImportedEpisodes:
+    """Write each episode of the dataset in `folder` as a bag below `target`, in `workers` processes or
+    those of `pool`.
 
     Columns of actions that are not base velocities are taken as joint targets by their names. An
     episode that is there already is left as it is, and one appears when it is whole, so an
-    interrupted import can be resumed. Raises BagError where this is no such dataset, or something in
-    it cannot be read.
+    interrupted import can be resumed; one that cannot be read is passed over. Raises BagError where
+    this is no such dataset.
     """
-    info = layout.read_json(folder / layout.INFO)
-    if not str(info.get("codebase_version", "")).startswith("v3"):
-        raise BagError(
-            f"{folder / layout.INFO}: codebase_version: expected v3.x, got "
-            f"{info.get('codebase_version')!r}"
-        )
-    ours = layout.read_json(folder / layout.OURS) if (folder / layout.OURS).exists() else {}
-    episodes = _rows(folder, "meta/episodes/*/*.parquet")
-    tasks = {row["task_index"]: _task(row) for row in _rows(folder, layout.TASKS)}
-    known = ours.get("episodes", [])
-    written = []
-    rows = _rows(folder, "data/*/*.parquet")
-    pictures = _Pictures(folder, info)
-    for number, episode in enumerate(episodes):
-        progress(number, int(info.get("total_episodes", 0)))
-        steps = [next(rows) for _ in range(int(episode["length"]))]
-        said = known[number] if number < len(known) else {}
-        name = said.get("episode_id") or f"episode-{number:06d}"
-        if (target / name / keys.METADATA_FILE).is_file():
-            pictures.skip(episode, len(steps))
-            continue
-        instruction = tasks.get(steps[0].get("task_index"), "") if steps else ""
-        target.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".importing-", dir=target) as part:
-            bag = _Episode(info, Path(part) / name, name, instruction, said)
-            bag.write(steps, pictures.of(episode, len(steps)))
-            (Path(part) / name).rename(target / name)
-        written.append(target / name)
-    progress(1, 1)
-    return written
+    source = LerobotSource(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    bags = [target / name for name in source.names]
+    missing = [bag for bag in bags if not (bag / keys.METADATA_FILE).is_file()]
+    ready = len(bags) - len(missing)
+    written, failures = [], []
+    for done in each_bag(
+        functools.partial(import_episode, folder=folder.absolute()),
+        missing,
+        workers=workers,
+        pool=pool,
+        progress=lambda done, total: progress(ready + done, ready + total),
+    ):
+        if done.error:
+            failures.append(f"{folder}: episode {done.path.name}: {done.error}")
+        else:
+            written.append(done.path)
+    return ImportedEpisodes(written, failures)
 
 
-def _rows(folder: Path, pattern: str, columns: Collection[str] = ()) -> Iterator[dict[str, Any]]:
-    """Rows of the parquet files, in order, a batch at a time in memory; of some columns, or of all
-    that hold no pictures."""
-    for path in sorted(folder.glob(pattern)):
-        yield from _file_rows(path, columns)
+def import_episode(bag: Path, *, folder: Path) -> None:
+    """Write the episode that is named as the new folder `bag` of the dataset in `folder`. Raises
+    BagError or ValueError."""
+    source = _source(folder, (folder / layout.INFO).stat().st_mtime_ns)
+    number = source.names.index(bag.name)
+    with tempfile.TemporaryDirectory(prefix=".importing-", dir=bag.parent) as part:
+        try:
+            steps = source.steps(number)
+            asked = source.instruction(steps)
+            episode = _Episode(source.info, Path(part) / bag.name, asked, source.said(number))
+            episode.write(steps, source.pictures(number))
+        except (LookupError, TypeError) as error:
+            raise BagError(f"expected what LeRobot writes of an episode: {error!r}") from error
+        (Path(part) / bag.name).rename(bag)
 
 
-def _file_rows(path: Path, columns: Collection[str]) -> Iterator[dict[str, Any]]:
-    try:
-        file = pq.ParquetFile(path)
-        plain = [f.name for f in file.schema_arrow if not pa.types.is_struct(f.type)]
-        for batch in file.iter_batches(batch_size=32, columns=list(columns) or plain):
-            yield from batch.to_pylist()
-    except (OSError, ValueError) as error:
-        raise BagError(f"{path}: cannot be read: {error}") from error
-
-
-def _task(row: Mapping[str, Any]) -> str:
-    return next((str(value) for name, value in row.items() if name != "task_index"), "")
+@functools.lru_cache(maxsize=1)
+def _source(folder: Path, changed_ns: int) -> LerobotSource:
+    """The dataset, read once by each process; `changed_ns` tells it from one that was there before."""
+    return LerobotSource(folder)
 
 
 class _Episode:
@@ -99,7 +99,6 @@ class _Episode:
         self,
         info: Mapping[str, Any],
         folder: Path,
-        name: str,
         instruction: str,
         said: Mapping[str, Any],
     ) -> None:
@@ -111,7 +110,7 @@ class _Episode:
         self._reason = provenance.get(keys.OUTCOME_REASON, "")
         self._carried = {key: provenance[key] for key in CARRIED if key in provenance}
         self._info = EpisodeInfo(
-            id=name,
+            id=folder.name,
             instruction=instruction,
             task=said.get("task", ""),
             session=said.get("session", ""),
@@ -119,17 +118,13 @@ class _Episode:
         )
         self._cumulative: dict[str, float] = {}
 
-    def write(
-        self, rows: list[dict[str, Any]], pictures: Iterator[Mapping[str, NDArray[np.uint8]]]
-    ) -> None:
+    def write(self, rows: Sequence[Mapping[str, Any]], pictures: Iterator[Images]) -> None:
         with EpisodeWriter(self._folder, self._info, provenance=self._carried) as writer:
             for index, (row, images) in enumerate(zip(rows, pictures, strict=True)):
                 writer.add(self._step(index, row, images))
             writer.finish(self._outcome, self._reason, end_ns=(len(rows) + 1) * self._step_ns)
 
-    def _step(
-        self, index: int, row: Mapping[str, Any], images: Mapping[str, NDArray[np.uint8]]
-    ) -> WrittenStep:
+    def _step(self, index: int, row: Mapping[str, Any], images: Images) -> WrittenStep:
         state = self._named(row, "observation.state")
         joints = {n: Joint(v) for n, v in state.items() if n not in (*BASE, HAND)}
         applied = self._named(row, "action")
@@ -187,64 +182,6 @@ class _Episode:
                 )
             )
         return terms
-
-
-class _Pictures:
-    """Pictures of the steps, from parquet columns or from videos that hold many episodes."""
-
-    def __init__(self, folder: Path, info: Mapping[str, Any]) -> None:
-        self._folder = folder
-        self._path = info.get("video_path")
-        kinds = {name: each["dtype"] for name, each in info["features"].items()}
-        self._images = [name for name, kind in kinds.items() if kind == "image"]
-        self._videos = [name for name, kind in kinds.items() if kind == "video"]
-        self._frames: dict[Path, Iterator[NDArray[np.uint8]]] = {}
-        self._image_rows = (
-            _rows(folder, "data/*/*.parquet", self._images) if self._images else iter(())
-        )
-
-    def of(
-        self, episode: Mapping[str, Any], count: int
-    ) -> Iterator[Mapping[str, NDArray[np.uint8]]]:
-        """Pictures by camera of each of an episode's steps."""
-        videos = {name: self._video(episode, name) for name in self._videos}
-        for _ in range(count):
-            found = {_camera(name): next(frames) for name, frames in videos.items()}
-            row = next(self._image_rows) if self._images else {}
-            yield found | {_camera(name): _decoded(row[name], name) for name in self._images}
-
-    def skip(self, episode: Mapping[str, Any], count: int) -> None:
-        """Pass over an episode."""
-        for frames in [self._video(episode, name) for name in self._videos]:
-            for _ in range(count):
-                next(frames)
-        for _ in range(count if self._images else 0):
-            next(self._image_rows)
-
-    def _video(self, episode: Mapping[str, Any], name: str) -> Iterator[NDArray[np.uint8]]:
-        where = {k: episode[f"videos/{name}/{k}"] for k in ("chunk_index", "file_index")}
-        path = self._folder / str(self._path).format(video_key=name, **where)
-        return self._frames.setdefault(path, _frames(path))
-
-
-def _frames(path: Path) -> Iterator[NDArray[np.uint8]]:
-    import av
-
-    with av.open(str(path)) as container:
-        for frame in container.decode(video=0):
-            yield frame.to_ndarray(format="rgb24")
-
-
-def _decoded(value: Any, name: str) -> NDArray[np.uint8]:
-    data = value.get("bytes") if isinstance(value, dict) else None
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    if picture is None:
-        raise BagError(f"column {name}: expected a picture within the parquet file")
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
-
-
-def _camera(feature: str) -> str:
-    return feature.removeprefix("observation.images.")
 
 
 def _velocity(values: Mapping[str, Any]) -> BaseVelocity:

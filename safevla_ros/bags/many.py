@@ -7,6 +7,7 @@ since, is not worked on again.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -53,7 +54,7 @@ def each_bag(
 ) -> Iterator[Done[T]]:
     """Call `work` on every bag, in the order of `paths`.
 
-    `work` is called in `workers` processes (1: in this one), or in those of `pool`, so it must be a
+    `work` is called in `workers` processes (1, or one bag: in this one), or in those of `pool`, so it must be a
     function of a module or a `functools.partial` of one. It may raise BagError or ValueError. Few
     results wait in memory.
     """
@@ -63,7 +64,8 @@ def each_bag(
         for path, done in zip(paths, found, strict=True):
             yield replace(done, path=path)
         return
-    if workers <= 1:
+    count = min(workers, len(paths))
+    if count <= 1:
         for number, path in enumerate(paths):
             progress(number, len(paths))
             yield _work(work, path)
@@ -71,9 +73,8 @@ def each_bag(
         return
     # Spawned: a fork would copy locks that threads of this process hold.
     context = multiprocessing.get_context("spawn")
-    count = min(workers, len(paths) or 1)
     with ProcessPoolExecutor(count, context, work_for_parent) as processes:
-        yield from _in_order(work, paths, processes, workers, (), progress)
+        yield from _in_order(work, paths, processes, count, (), progress)
 
 
 def _in_order(
@@ -111,9 +112,11 @@ def _work(work: Callable[[Path], T], path: Path) -> Done[T]:
 class ResultsFile:
     """Results as lines of JSON, one for each bag; written as they come."""
 
-    def __init__(self, path: Path) -> None:
-        """Read what is there. A line that was cut off is worked on again. Raises BagError."""
+    def __init__(self, path: Path, *, asked: str = "") -> None:
+        """Read what is there. A line that was cut off is worked on again, and so is one whose bag was
+        `asked` something else. Raises BagError."""
         self._path = path
+        self._asked = hashlib.sha256(asked.encode()).hexdigest()[:16] if asked else ""
         self._known: dict[str, dict[str, object]] = {}
         try:
             lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
@@ -122,7 +125,8 @@ class ResultsFile:
         for line in lines:
             with suppress(ValueError, KeyError, TypeError):
                 entry = json.loads(line)
-                self._known[f"{entry['bag']} {entry['state']}"] = entry
+                if entry.get("asked", "") == self._asked:
+                    self._known[f"{entry['bag']} {entry['state']}"] = entry
         # The next line must not follow on one that was cut off.
         self._torn = bool(lines) and not path.read_bytes().endswith(b"\n")
 
@@ -132,7 +136,7 @@ class ResultsFile:
 
     def add(self, bag: Path, result: dict[str, object]) -> None:
         """Write a bag's result. Raises OSError."""
-        entry = {"bag": str(bag), "state": _state(bag)} | result
+        entry = {"bag": str(bag), "state": _state(bag), "asked": self._asked} | result
         with self._path.open("a", encoding="utf-8") as stream:
             stream.write(("\n" if self._torn else "") + json.dumps(entry) + "\n")
             stream.flush()

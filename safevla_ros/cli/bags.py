@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from safevla_ros.cli import bags_export, bags_score, bags_show
+from safevla_ros.cli.cluster import Workers, cores
 from safevla_ros.cli.failure import ExitCode, Failure
 
 if TYPE_CHECKING:
@@ -53,9 +54,14 @@ def ls(
     if as_json:
         print(json.dumps({"bags": [entry.as_json() for entry in found]}, indent=2))
     else:
-        console = Console()
+        console, table = Console(), _table(found, folder)
+        wide = Console(width=10_000)
         # Nothing is folded where a program or a file takes it.
-        Console(width=None if console.is_terminal else 200).print(_table(found, folder))
+        if not console.is_terminal or wide.measure(table).maximum <= console.width:
+            wide.print(table)
+        else:
+            for text in _lines(found, folder):
+                console.print(text, highlight=False, soft_wrap=True)
 
 
 @app.command("cut")
@@ -132,6 +138,7 @@ def check(
     folder: Annotated[
         Path, typer.Argument(help="A bag, or a folder with bags at any depth.", show_default=False)
     ],
+    workers: Workers = None,
     as_json: Json = False,
 ) -> None:
     """Read every message and name what is damaged, missing or suspicious. Exit code 1: a fault.
@@ -144,6 +151,7 @@ def check(
     from safevla_ros.bags.catalogue import bags_below
     from safevla_ros.bags.checking import Checked, Finding
     from safevla_ros.bags.checking import check as check_bag
+    from safevla_ros.bags.many import each_bag
 
     console = Console(stderr=as_json)
     done: list[Checked] = []
@@ -151,14 +159,15 @@ def check(
         paths = bags_below(folder)
     except BagError as error:
         raise Failure(ExitCode.BAD_INPUT, str(error)) from error
-    for path in paths:
-        try:
-            with console.status(f"reading {path} ..."):
-                done.append(check_bag(path))
-        except (BagError, OSError) as error:
-            done.append(Checked(path, 0, (Finding(True, str(error)),)))
-        if not as_json:
-            _print_check(console, done[-1])
+    with console.status("checking ...") as status:
+
+        def progress(ready: int, total: int) -> None:
+            status.update(f"checking: {ready} of {total} bags ...")
+
+        for each in each_bag(check_bag, paths, workers=workers or cores(), progress=progress):
+            done.append(each.result or Checked(each.path, 0, (Finding(True, each.error),)))
+            if not as_json:
+                _print_check(console, done[-1])
     if as_json:
         print(json.dumps({"bags": [checked.as_json() for checked in done]}, indent=2))
     faulty = sum(not checked.sound for checked in done)
@@ -171,68 +180,86 @@ def repair(
     folder: Annotated[
         Path, typer.Argument(help="A bag, or a folder with bags at any depth.", show_default=False)
     ],
+    workers: Workers = None,
 ) -> None:
     """Finish bags that were cut off, so that `ros2 bag` and every other reader takes them. Whole
     bags are left as they are.
 
     Example: `safevla bags repair runs/20260101-120000/bag`
     """
+    from rich.console import Console
+
     from safevla_ros.bags import BagError
     from safevla_ros.bags.catalogue import bags_below
+    from safevla_ros.bags.many import each_bag
     from safevla_ros.bags.repair import repair as repair_bag
 
+    console = Console()
     failed = []
     try:
         paths = bags_below(folder)
     except BagError as error:
         raise Failure(ExitCode.BAD_INPUT, str(error)) from error
-    for path in paths:
-        try:
-            done = repair_bag(path)
-        except BagError as error:
-            failed.append(str(error))
-            continue
-        what = "repaired" if done.changed else "was whole"
-        print(f"{path}: {what}, {done.messages} messages")
-        for sentence in done.damage:
-            print(f"  {sentence}")
+    with console.status("repairing ...") as status:
+
+        def progress(ready: int, total: int) -> None:
+            status.update(f"repairing: {ready} of {total} bags ...")
+
+        for each in each_bag(repair_bag, paths, workers=workers or cores(), progress=progress):
+            if each.result is None:
+                failed.append(each.error)
+                continue
+            what = "repaired" if each.result.changed else "was whole"
+            said = [f"{each.path}: {what}, {each.result.messages} messages", *each.result.damage]
+            console.print("\n  ".join(said), markup=False, highlight=False, soft_wrap=True)
     if failed:
         raise Failure(ExitCode.FAILED, "\n".join(failed))
+
+
+COLUMNS = ("bag", "instruction", "outcome", "costs", "worst violation", "s", "MB", "")
 
 
 def _table(found: list[Entry], folder: Path) -> Any:
     from rich.table import Table
 
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in (
-        "bag",
-        "instruction",
-        "outcome",
-        "costs",
-        "worst violation",
-        "s",
-        "MB",
-        "",
-    ):
+    for name in COLUMNS:
         table.add_column(name, justify="right" if name in ("s", "MB") else "left")
-    styles = {"SUCCESS": "green", "FAILURE": "yellow", "ABORTED": "red"}
-    base = folder if folder.is_dir() else folder.parent
     for each in found:
-        shown = each.path.relative_to(base) if each.path != base else Path(each.path.name)
-        style = styles.get(each.outcome, "")
-        costs = ", ".join(f"{name} {cost:g}" for name, cost in each.costs.items() if cost)
-        worst = each.worst
-        table.add_row(
-            str(shown),
-            each.instruction or "-",
-            f"[{style}]{each.outcome}[/]" if style else each.outcome or "-",
-            costs or ("0" if each.costs else "-"),
-            f"{worst.term} {worst.margin:.3g} at step {worst.step}" if worst else "-",
-            "-" if each.duration_s is None else f"{each.duration_s:.1f}",
-            f"{each.bytes / 1e6:.1f}",
-            each.problem if each.problem else ("" if each.complete else "incomplete"),
-        )
+        table.add_row(*_cells(each, folder))
     return table
+
+
+def _lines(found: list[Entry], folder: Path) -> Any:
+    """What a table says, in lines that a narrow terminal has room for: a path that is cut off cannot
+    be given to the next verb."""
+    for each in found:
+        bag, asked, outcome, costs, worst, seconds, size, problem = _cells(each, folder)
+        told = [outcome, asked, f"costs {costs}"] + [f"worst {worst}"] * (each.worst is not None)
+        told += [f"{seconds} s"] * (each.duration_s is not None) + [f"{size} MB"]
+        told += [problem] * bool(problem)
+        yield f"{bag}\n    {', '.join(told)}"
+
+
+def _cells(each: Entry, folder: Path) -> list[str]:
+    from rich.markup import escape
+
+    base = folder if folder.is_dir() else folder.parent
+    shown = each.path.relative_to(base) if each.path != base else Path(each.path.name)
+    style = {"SUCCESS": "green", "FAILURE": "yellow", "ABORTED": "red"}.get(each.outcome)
+    outcome = escape(each.outcome) or "-"
+    costs = ", ".join(f"{name} {cost:g}" for name, cost in each.costs.items() if cost)
+    worst = each.worst
+    return [
+        escape(str(shown)),
+        escape(each.instruction) or "-",
+        f"[{style}]{outcome}[/]" if style else outcome,
+        escape(costs) or ("0" if each.costs else "-"),
+        escape(f"{worst.term}, margin {worst.margin:.3g} at step {worst.step}") if worst else "-",
+        "-" if each.duration_s is None else f"{each.duration_s:.1f}",
+        f"{each.bytes / 1e6:.1f}",
+        escape(each.problem or ("" if each.complete else "incomplete")),
+    ]
 
 
 def _print_check(console: Any, checked: Checked) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from safevla_ros.cli.cluster import OnRay, RayAddress, ray_pool
+from safevla_ros.cli.cluster import OnRay, RayAddress, Workers, cores, ray_pool
 from safevla_ros.cli.failure import ExitCode, Failure
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def export(
     ],
     to: Annotated[Path, typer.Argument(help="Folder of the new data set.", show_default=False)],
     fps: Annotated[int, typer.Option(help="Steps a second, as LeRobot counts frames.", min=1)] = 2,
-    workers: Annotated[int, typer.Option(help="Processes; as many as cores help.", min=1)] = 1,
+    workers: Workers = None,
     ray: OnRay = False,
     ray_address: RayAddress = "",
 ) -> None:
@@ -52,7 +52,9 @@ def export(
                     tasks[what] = shown.add_task(what)
                 shown.update(tasks[what], completed=done, total=total)
 
-            done = export_lerobot(bags, to, fps=fps, workers=workers, pool=pool, progress=progress)
+            done = export_lerobot(
+                bags, to, fps=fps, workers=workers or cores(), pool=pool, progress=progress
+            )
     except BagError as error:
         raise Failure(ExitCode.BAD_INPUT, str(error)) from error
     except OSError as error:
@@ -77,16 +79,14 @@ def import_(
         Path | None,
         typer.Option(help="What the topics of another robot's bag are; see config/contracts/."),
     ] = None,
-    workers: Annotated[
-        int, typer.Option(help="Processes that import bags by a contract.", min=1)
-    ] = 1,
+    workers: Workers = None,
     ray: OnRay = False,
     ray_address: RayAddress = "",
 ) -> None:
     """Make bags of ours of a LeRobot data set, or of another robot's bag by a contract.
 
     Episodes that are there already stay, so an interrupted import is taken up by calling it again.
-    A bag that cannot be imported is named and passed over; the exit code is 1 then.
+    What cannot be imported is named and passed over; the exit code is 1 then.
 
     Example: `safevla bags import lerobot_dataset bags`
 
@@ -95,30 +95,34 @@ def import_(
     from safevla_ros.bags import BagError
 
     try:
-        if contract is not None:
-            with ray_pool(ray, ray_address) as pool:
-                _import_bags(source, to, contract, workers, pool)
-        else:
-            _import_lerobot(source, to)
+        with ray_pool(ray, ray_address) as pool:
+            if contract is not None:
+                _import_bags(source, to, contract, workers or cores(), pool)
+            else:
+                _import_lerobot(source, to, workers or cores(), pool)
     except (BagError, ValueError) as error:
         raise Failure(ExitCode.BAD_INPUT, str(error)) from error
     except OSError as error:
         raise Failure(ExitCode.FAILED, f"{to}: cannot be written: {error.strerror}") from error
 
 
-def _import_lerobot(source: Path, to: Path) -> None:
+def _import_lerobot(source: Path, to: Path, workers: int, pool: RayPool | None) -> None:
     from rich.progress import Progress
 
     from safevla_ros.bags.lerobot_import import import_lerobot
 
     with Progress() as progress:
         task = progress.add_task("writing episodes")
-        bags = import_lerobot(
+        done = import_lerobot(
             source,
             to,
+            workers=workers,
+            pool=pool,
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
-    print(f"{to}: {len(bags)} episodes written")
+    print(f"{to}: {len(done.bags)} episodes written")
+    if done.failures:
+        raise Failure(ExitCode.FAILED, "\n".join(done.failures))
 
 
 def _import_bags(source: Path, to: Path, path: Path, workers: int, pool: RayPool | None) -> None:
@@ -133,11 +137,13 @@ def _import_bags(source: Path, to: Path, path: Path, workers: int, pool: RayPool
     to.mkdir(parents=True, exist_ok=True)
     bags, failures = [], []
     for bag in bags_below(source):
-        if (to / bag.name / METADATA_FILE).is_file():
-            print(f"{to / bag.name}: is there already")
+        if (to / imported_name(bag, source) / METADATA_FILE).is_file():
+            print(f"{to / imported_name(bag, source)}: is there already")
         else:
             bags.append(bag)
-    work = functools.partial(import_one, to=to.absolute(), contract=contract)
+    work = functools.partial(
+        import_one, source=source.absolute(), to=to.absolute(), contract=contract
+    )
     with Progress() as progress:
         task = progress.add_task("importing bags", total=len(bags))
 
@@ -148,7 +154,9 @@ def _import_bags(source: Path, to: Path, path: Path, workers: int, pool: RayPool
             if done.result is None:
                 failures.append(done.error)
                 continue
-            progress.console.print(f"{to / done.path.name}: {done.result.steps} steps")
+            progress.console.print(
+                f"{to / imported_name(done.path, source)}: {done.result.steps} steps"
+            )
             for what, count in done.result.left_out.items():
                 progress.console.print(f"  {count} steps left out: {what} is missing")
             for note in done.result.notes:
@@ -157,9 +165,15 @@ def _import_bags(source: Path, to: Path, path: Path, workers: int, pool: RayPool
         raise Failure(ExitCode.FAILED, "\n".join(failures))
 
 
-def import_one(bag: Path, *, to: Path, contract: Contract) -> Imported:
-    """Import a bag by a contract as a folder of its name in `to`, which appears when it is whole.
-    Raises BagError, or ValueError where profile or specification of the contract cannot be used."""
+def imported_name(bag: Path, source: Path) -> str:
+    """What a bag in `source`, or `source` itself, is called once it is imported. Bags in different
+    folders may have the same name, and are told apart by those."""
+    return "-".join(bag.absolute().relative_to(source.absolute()).parts) or bag.absolute().name
+
+
+def import_one(bag: Path, *, source: Path, to: Path, contract: Contract) -> Imported:
+    """Import a bag by a contract into a folder in `to`, which appears when it is whole. Raises
+    BagError, or ValueError where profile or specification of the contract cannot be used."""
     from safevla_ros.bags.contract_import import import_bag
 
     costs: dict[str, Any] = {}
@@ -175,6 +189,7 @@ def import_one(bag: Path, *, to: Path, contract: Contract) -> Imported:
             "specification": load_specification(contract.specification),
         }
     with tempfile.TemporaryDirectory(prefix=".importing-", dir=to) as folder:
-        done = import_bag(bag, Path(folder) / bag.name, contract, **costs)
-        (Path(folder) / bag.name).rename(to / bag.name)
+        made = Path(folder) / imported_name(bag, source)
+        done = import_bag(bag, made, contract, **costs)
+        made.rename(to / made.name)
     return done

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from safevla_ros.cli.cluster import OnRay, RayAddress, ray_pool
+from safevla_ros.cli.cluster import OnRay, RayAddress, Workers, cores, ray_pool
 from safevla_ros.cli.failure import ExitCode, Failure
 
 
@@ -36,13 +36,14 @@ def score(
         float | None,
         typer.Option(help="Length of a step [s] in bags without costs. Default: the profile's."),
     ] = None,
-    workers: Annotated[int, typer.Option(help="Processes; as many as cores help.", min=1)] = 1,
+    workers: Workers = None,
     ray: OnRay = False,
     ray_address: RayAddress = "",
     results: Annotated[
         Path | None,
         typer.Option(
-            help="File for the results, a line per bag; bags that have one are passed over."
+            help="File for the results, a line per bag; what has one for the same specification is "
+            "not scored again."
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
@@ -70,13 +71,15 @@ def score(
                 raise Failure(ExitCode.BAD_INPUT, "--zones: expected --spec as well")
             specification = specification.with_zones(load_zones(zones))
         paths = bags_below(folder)
-        known = None if results is None else ResultsFile(results)
+        text = "" if specification is None else specification.text
+        # What another specification gave is no answer.
+        asked = json.dumps([text, robot, step_s])
+        known = None if results is None else ResultsFile(results, asked=asked)
     except (BagError, SpecificationError) as error:
         raise Failure(ExitCode.BAD_INPUT, str(error)) from error
     console = Console(stderr=as_json)
     failures, differing = [], 0
     printed: list[dict[str, Any]] = []
-    text = "" if specification is None else specification.text
     work = functools.partial(figures_of, specification=text, robot=robot, step_s=step_s)
 
     def tell(path: Path, found: dict[str, Any]) -> None:
@@ -93,13 +96,15 @@ def score(
         if found is None:
             waiting.append(path)
         else:
-            tell(path, {key: value for key, value in found.items() if key not in ("bag", "state")})
+            tell(path, {k: v for k, v in found.items() if k not in ("bag", "state", "asked")})
     with ray_pool(ray, ray_address) as pool, console.status("scoring ...") as status:
 
         def progress(done: int, total: int) -> None:
             status.update(f"scoring: {done} of {total} bags ...")
 
-        for done in each_bag(work, waiting, workers=workers, pool=pool, progress=progress):
+        for done in each_bag(
+            work, waiting, workers=workers or cores(), pool=pool, progress=progress
+        ):
             if done.result is None:
                 failures.append(done.error)
                 continue

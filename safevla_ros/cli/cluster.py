@@ -1,7 +1,8 @@
-"""The options of verbs whose work can be spread over a Ray cluster."""
+"""The options of verbs whose work can be spread over cores, or a Ray cluster."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +15,9 @@ from safevla_ros.extras import missing
 if TYPE_CHECKING:
     from safevla_ros.bags.ray_pool import RayPool
 
+Workers = Annotated[
+    int | None, typer.Option(help="Processes. Default: as many as there are cores.", min=1)
+]
 OnRay = Annotated[
     bool,
     typer.Option(
@@ -27,6 +31,11 @@ RayAddress = Annotated[
         "then what runs on this machine."
     ),
 ]
+
+
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 @contextmanager

@@ -97,9 +97,10 @@ def test_the_way_to_lerobot_and_back_loses_nothing(
     from safevla_ros.bags.lerobot_import import import_lerobot
 
     data, folder = exported
-    bags = import_lerobot(folder, tmp_path / "again")
-    assert [bag.name for bag in bags] == ["e-0", "e-1"]
-    assert import_lerobot(folder, tmp_path / "again") == [], "what is there is not written again"
+    done = import_lerobot(folder, tmp_path / "again")
+    assert [bag.name for bag in done.bags] == ["e-0", "e-1"]
+    done = import_lerobot(folder, tmp_path / "again")
+    assert list(done.bags) == [], "what is there is not written again"
     again = EpisodeDataset.open(tmp_path / "again")
     assert [(e.session, e.outcome, e.instruction) for e in again.episodes] == [
         (e.session, e.outcome, e.instruction) for e in data.episodes
@@ -127,7 +128,7 @@ def test_pictures_of_another_size_are_named_and_there_is_no_dataset(tmp_path: Pa
     assert not (tmp_path / "lerobot").exists()
 
 
-def test_an_import_that_fails_midway_leaves_no_half_episode_and_is_taken_up(
+def test_an_episode_that_cannot_be_read_is_passed_over_whole_and_made_up_for(
     exported: tuple[EpisodeDataset, Path], tmp_path: Path
 ) -> None:
     import pyarrow as pa
@@ -140,14 +141,99 @@ def test_an_import_that_fails_midway_leaves_no_half_episode_and_is_taken_up(
     whole = path.read_bytes()
     table = pq.read_table(path)
     rows = table.to_pylist()
-    rows[-1]["observation.images.navigation"]["bytes"] = b""
+    rows[2]["observation.images.navigation"]["bytes"] = b""
     pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
-    with pytest.raises(BagError, match="expected a picture within the parquet file"):
-        import_lerobot(folder, tmp_path / "again")
-    assert [bag.name for bag in bags_below(tmp_path / "again")] == ["e-0"]
+    done = import_lerobot(folder, tmp_path / "again")
+    (failure,) = done.failures
+    assert "lerobot: episode e-0: column observation.images.navigation: expected a pict" in failure
+    assert [bag.name for bag in bags_below(tmp_path / "again")] == ["e-1"]
     path.write_bytes(whole)
-    assert [bag.name for bag in import_lerobot(folder, tmp_path / "again")] == ["e-1"]
+    done = import_lerobot(folder, tmp_path / "again")
+    assert [bag.name for bag in done.bags] == ["e-0"]
     assert len(EpisodeDataset.open(tmp_path / "again")) == 7
+
+
+def test_episodes_are_found_in_files_and_videos_that_hold_several(
+    exported: tuple[EpisodeDataset, Path], tmp_path: Path
+) -> None:
+    """As LeRobot itself writes them: one row group for all, and a camera's pictures in one video."""
+    av = pytest.importorskip("av")
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from safevla_ros.bags.lerobot_import import import_lerobot
+
+    data, folder = exported
+    path = folder / "data/chunk-000/file-000.parquet"
+    column, fps = "observation.images.navigation", 2
+    pq.write_table(pq.read_table(path).drop_columns([column]), path)
+    info = json.loads((folder / "meta/info.json").read_text())
+    info["features"][column]["dtype"] = "video"
+    info["video_path"] = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
+    (folder / "meta/info.json").write_text(json.dumps(info))
+    place = {f"videos/{column}/{key}": 0 for key in ("chunk_index", "file_index")}
+    described = folder / "meta/episodes/chunk-000/file-000.parquet"
+    episodes = pq.read_table(described).to_pylist()
+    for episode in episodes:
+        begin_s = episode["dataset_from_index"] / fps
+        episode.update(place | {f"videos/{column}/from_timestamp": begin_s})
+    pq.write_table(pa.Table.from_pylist(episodes), described)
+    video = folder / info["video_path"].format(video_key=column, chunk_index=0, file_index=0)
+    video.parent.mkdir(parents=True)
+    with av.open(str(video), "w") as container:
+        stream = container.add_stream("mpeg4", rate=fps)
+        stream.width, stream.height, stream.gop_size = 64, 48, 5
+        for index in range(7):  # each brighter than the one before
+            pixels = np.full((48, 64, 3), 30 * index, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+
+    done = import_lerobot(folder, tmp_path / "again", workers=2)
+    assert list(done.failures) == []
+    again = EpisodeDataset.open(tmp_path / "again")
+    for index, (one, other) in enumerate(zip(data, again, strict=True)):
+        assert other[column].mean() == pytest.approx(30 * index, abs=4)
+        np.testing.assert_allclose(one["cost"], other["cost"])
+        kept = "observation.images.manipulation"
+        np.testing.assert_array_equal(one[kept], other[kept])
+
+    video.write_bytes(video.read_bytes()[:200])
+    done = import_lerobot(folder, tmp_path / "cut")
+    assert len(done.failures) == 2
+    assert "file-000.mp4: cannot be read" in done.failures[0]
+
+
+def test_several_episodes_of_one_name_all_become_bags_within_the_folder(
+    exported: tuple[EpisodeDataset, Path], tmp_path: Path
+) -> None:
+    from safevla_ros.bags.lerobot_import import import_lerobot
+
+    _, folder = exported
+    ours = json.loads((folder / "meta/safevla.json").read_text())
+    for episode in ours["episodes"]:
+        episode["episode_id"] = "../e"
+    (folder / "meta/safevla.json").write_text(json.dumps(ours))
+    done = import_lerobot(folder, tmp_path / "again")
+    assert [bag.relative_to(tmp_path) for bag in done.bags] == [
+        Path("again/_e"),
+        Path("again/_e-2"),
+    ]
+
+
+def test_a_second_export_to_the_same_place_is_refused(many: list[Path], tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    from safevla_ros.bags.lerobot_export import export_lerobot
+
+    refused: list[str] = []
+
+    def at_once(what: str, done: int, total: int) -> None:
+        if not refused:
+            with pytest.raises(BagError) as caught:
+                export_lerobot(many, tmp_path / "lerobot", fps=2)
+            refused.append(str(caught.value))
+
+    assert export_lerobot(many, tmp_path / "lerobot", fps=2, progress=at_once).episodes == 3
+    assert ".lerobot.exporting: another export is at work there" in refused[0]
 
 
 def test_what_is_no_dataset_of_this_format_is_refused(tmp_path: Path) -> None:

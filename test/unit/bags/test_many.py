@@ -57,3 +57,4 @@ def test_what_is_done_is_not_done_again_unless_the_bag_has_changed(
     last = ResultsFile(file)
     assert (last.get(paths[3]) or {})["cost"] == 3.0
     assert last.get(paths[2]) is None
+    assert ResultsFile(file, asked="another specification").get(paths[3]) is None

@@ -48,10 +48,24 @@ def test_a_folder_is_listed_for_people_and_for_machines(call: Call, make_episode
     make_episode("runs/two/bag/e-2").flush()
     code, out, _ = call("ls")
     assert code == 0
-    assert "one/bag/e-1  find the mug  FAILURE  drop 1  drop -1 at step 2" in out
+    assert "one/bag/e-1  find the mug  FAILURE  drop 1  drop, margin -1 at step 2" in out
     assert "the recording was not finished" in out
     code, out, _ = call("ls", "runs", "--json")
     assert [entry["costs"] for entry in json.loads(out)["bags"]] == [{"drop": 1.0}] * 2
+
+
+def test_a_narrow_terminal_shows_whole_paths(
+    call: Call, make_episode: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A path that is cut off cannot be given to the next verb."""
+    path = "runs/" + "a-long-name/" * 8 + "e-1"
+    make_episode(path).finish(outcome="FAILURE")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "60")
+    code, out, _ = call("ls", ".")
+    assert code == 0
+    assert out.splitlines()[0] == path
+    assert "find the mug, costs drop 1, worst drop, margin -1 at step 2" in out
 
 
 def test_a_bag_is_cut_labelled_checked_and_repaired(call: Call, make_episode: Any) -> None:

@@ -70,7 +70,8 @@ def test_bags_are_imported_and_what_is_there_is_not_imported_again(
     call: Call, tmp_path: Path, bad: Path, where: list[str]
 ) -> None:
     for number in range(3):
-        bag = BagMaker(all_types(), tmp_path / "bags" / f"b{number}")
+        # Recordings of different days often have one name.
+        bag = BagMaker(all_types(), tmp_path / "bags" / f"day{number}" / "run")
         for tick in range(11):
             stamp_ns = WALL_NS + round((10.0 + tick / 10) * 1e9)
             bag.put(10.0 + tick / 10, "/odom", bag.new("nav_msgs/msg/Odometry"), stamp_ns=stamp_ns)
@@ -82,8 +83,12 @@ def test_bags_are_imported_and_what_is_there_is_not_imported_again(
     code, out, errors = call(*command)
     assert code == 1
     assert "bad" in errors
-    assert "ours/b1: 2 steps" in out
-    assert sorted(folder.name for folder in (tmp_path / "ours").iterdir()) == ["b0", "b1", "b2"]
+    assert "ours/day1-run: 2 steps" in out
+    assert sorted(folder.name for folder in (tmp_path / "ours").iterdir()) == [
+        "day0-run",
+        "day1-run",
+        "day2-run",
+    ]
     pictures = [entry(folder).messages for folder in (tmp_path / "ours").iterdir()]
     assert all(pictures)
 
@@ -99,7 +104,7 @@ def test_scores_are_those_of_one_process_and_are_not_computed_again(
         bag = BagMaker(all_types(), tmp_path / "bags" / name, robot="sim")
         Live(bag, load_specification("household"))
         bag.finish()
-    _, alone, _ = call("score", "bags", "--json")
+    _, alone, _ = call("score", "bags", "--json", "--workers", "1")
     code, together, errors = call("score", "bags", "--json", "--results", "r.jsonl", *where)
     assert code == 1
     assert "bad" in errors
@@ -110,6 +115,9 @@ def test_scores_are_those_of_one_process_and_are_not_computed_again(
     _, again, _ = call("score", "bags", "--json", "--results", "r.jsonl", *where)
     assert json.loads(again) == json.loads(alone)
     assert (tmp_path / "r.jsonl").read_text().splitlines() == lines
+    # What another specification gave is no answer.
+    _, other, _ = call("score", "bags/a", "--json", "--results", "r.jsonl", "--spec", "paper")
+    assert [each["specification"] for each in json.loads(other)["bags"]] == ["paper"]
 
 
 def test_bags_become_the_dataset_that_one_process_makes(
@@ -119,7 +127,7 @@ def test_bags_become_the_dataset_that_one_process_makes(
     for number in range(3):
         write(tmp_path / "bags", f"e-{number}", steps=2 + number)
     made = []
-    for folder, options in (("alone", []), ("together", where)):
+    for folder, options in (("alone", ["--workers", "1"]), ("together", where)):
         code, out, errors = call("export", "bags", folder, *options)
         assert code == 1
         assert "bad_0.mcap: not an MCAP file" in errors
