@@ -6,7 +6,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from safevla_ros.policy.frames import Resize
+from safevla_ros.robot.pictures import Resize
 from safevla_ros.robot.state import BaseVelocity
 from safevla_ros.simulation.simulation import Simulation
 
