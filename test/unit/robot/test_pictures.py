@@ -96,6 +96,13 @@ def test_what_has_the_size_already_comes_through_bit_for_bit() -> None:
     assert (policy_picture(raw(picture), 80, 80, 90) == np.rot90(picture, -1)).all()
 
 
+def test_a_simulators_frames_are_resized_by_area_at_once() -> None:
+    """As they were when the policies that ship were tried."""
+    picture = structured(224, 224)
+    at_once = cv2.resize(picture, (80, 80), interpolation=cv2.INTER_AREA)
+    assert (policy_picture(raw(picture), 80, 80) == at_once).all()
+
+
 def test_a_small_image_is_made_larger() -> None:
     seen = policy_picture(raw(np.full((10, 10, 3), 7, np.uint8)), 224, 224)
     assert (seen == 7).all()
