@@ -7,10 +7,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from safevla_ros.robot.profile import NonNegative, Positive
+from safevla_ros.yaml_file import read_yaml
 
 Resample = Literal["hold", "nearest", "interpolate"]
 
@@ -61,12 +61,7 @@ class Contract(_Strict):
 
 def load_contract(path: Path) -> Contract:
     """Read and check a contract. Raises ContractError."""
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ContractError(f"{path}: cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        raise ContractError(f"{path}: not valid YAML: {error}") from error
+    data = read_yaml(path, ContractError)
     try:
         return Contract.model_validate(data)
     except ValidationError as error:

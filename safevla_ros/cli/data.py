@@ -45,12 +45,10 @@ def generate(
 
     Example: `safevla data generate --episodes 100`
     """
-    from safevla_ros.cli.learning import bad_input, names, require_torch
-
-    require_torch()
     from pydantic import ValidationError
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
+    from safevla_ros.cli.learning import bad_input, names
     from safevla_ros.training.generate import generate as play
     from safevla_ros.training.players import EPISODES, PlayerError
     from safevla_ros.training.settings import EpisodeSettings, ImitationSettings

@@ -15,18 +15,15 @@ if TYPE_CHECKING:
 def describe_graph(options: Options) -> Graph:
     """The graph for these options. Raises Failure with the sentence of whatever is wrong."""
     from safevla_ros.nodes.graph.bringup import BringupError, describe
-    from safevla_ros.nodes.graph.domain import DomainError, domain_id
     from safevla_ros.policy.interface import PolicyError
     from safevla_ros.robot.profile import ProfileError
     from safevla_ros.safety.specification import SpecificationError
     from safevla_ros.simulation.scenario import ScenarioError
 
     try:
-        domain_id()
         return describe(options)
     except (
         BringupError,
-        DomainError,
         PolicyError,
         ProfileError,
         ScenarioError,

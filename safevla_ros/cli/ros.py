@@ -1,10 +1,11 @@
-"""What the verbs that start or ask a graph need of ROS, said in one sentence where it is missing."""
+"""What the verbs that start or ask a graph need of ROS, said in one sentence where it is not so."""
 
 from __future__ import annotations
 
 import os
 
 from safevla_ros.cli.failure import ExitCode, Failure
+from safevla_ros.nodes.graph.domain import DomainError, domain_id
 from safevla_ros.nodes.graph.middleware import missing_middleware
 
 HOW_TO_GET_ROS = (
@@ -14,7 +15,12 @@ HOW_TO_GET_ROS = (
 
 
 def require_ros() -> None:
-    """Raises Failure where rclpy or this package's messages cannot be imported."""
+    """Raises Failure where rclpy or this package's messages cannot be imported, or where
+    ROS_DOMAIN_ID is no domain."""
+    try:
+        domain_id()
+    except DomainError as error:
+        raise Failure(ExitCode.BAD_INPUT, str(error)) from error
     if sentence := missing_middleware(os.environ):
         raise Failure(ExitCode.LACKS_SOFTWARE, sentence)
     try:

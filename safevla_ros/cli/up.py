@@ -66,10 +66,7 @@ def up(
     from safevla_ros.cli.ros import require_ros
 
     require_ros()
-    if check:
-        _check(robot, namespace, as_json)
-        return
-    if as_json:
+    if as_json and not check:
         raise Failure(ExitCode.BAD_INPUT, "--json goes with --check")
     from safevla_ros.cli.graph import describe_graph
     from safevla_ros.cli.run_folder import make_run_folder
@@ -83,7 +80,11 @@ def up(
         policy=policy,
         namespace=namespace,
     )
-    describe_graph(options)  # before a folder is made
+    if policy or not check:
+        describe_graph(options)  # whatever is wrong is said before there is a folder
+    if check:
+        _check(robot, namespace, as_json)
+        return
     folder = make_run_folder(directory)
     options = dataclasses.replace(options, directory=str(folder.bags))
     _keep_up(

@@ -52,11 +52,11 @@ vla/processor.py makes these tensors, in training as on the robot.
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from safevla_ros.policy.features import (
@@ -73,6 +73,7 @@ from safevla_ros.policy.interface import PolicyError, Representation
 from safevla_ros.policy.selection import Selection
 from safevla_ros.policy.vla.processor import image_key
 from safevla_ros.robot.action_codec import ACTIONS
+from safevla_ros.yaml_file import read_yaml
 
 
 class Inputs(Strict):
@@ -193,13 +194,7 @@ class ChunkPolicyFile(PolicyFile):
 
 def read_description(path: Path) -> TokenPolicyFile | ChunkPolicyFile:
     """Read and check a policy.yaml. Raises PolicyError with one sentence on the first fault."""
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise PolicyError(f"{path}: cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        summary = " ".join(str(error).split())
-        raise PolicyError(f"{path}: not valid YAML: {summary}") from error
+    data = read_yaml(path, PolicyError)
     if not isinstance(data, dict):
         raise PolicyError(f"{path}: expected a mapping at the top")
     try:
@@ -210,3 +205,19 @@ def read_description(path: Path) -> TokenPolicyFile | ChunkPolicyFile:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"])) or "policy"
         raise PolicyError(f"{path}: {key}: {first['msg']}") from error
+
+
+def read_graph(path: Path, sha256: str = "") -> bytes:
+    """An ONNX file. Raises PolicyError when it cannot be read, or is not the one with that hash
+    (empty: any)."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise PolicyError(f"{path}: cannot be read: {error}") from error
+    found = hashlib.sha256(data).hexdigest()
+    if sha256 and found != sha256:
+        raise PolicyError(
+            f"{path}: expected the sha256 {sha256[:12]}... of policy.yaml, got {found[:12]}...: "
+            "the file is cut short or another one"
+        )
+    return data

@@ -6,7 +6,6 @@ the simulator share the machine, and at batch size 1 a second thread costs more 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from safevla_ros.policy.description import ChunkPolicyFile, PolicyFile, read_description
+from safevla_ros.policy.description import ChunkPolicyFile, PolicyFile, read_description, read_graph
 from safevla_ros.policy.features import ActionColumn
 from safevla_ros.policy.interface import (
     ActionChunk,
@@ -198,16 +197,7 @@ def _check_tensor(
 def open_session(path: Path, sha256: str = "") -> onnxruntime.InferenceSession:
     """A session of a file, on the best provider there is. Raises PolicyError when the file cannot be
     used, or is not the one with that hash (empty: any)."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise PolicyError(f"{path}: cannot be read: {error}") from error
-    found = hashlib.sha256(data).hexdigest()
-    if sha256 and found != sha256:
-        raise PolicyError(
-            f"{path}: expected the sha256 {sha256[:12]}... of policy.yaml, got {found[:12]}...: "
-            "the file is cut short or another one"
-        )
+    data = read_graph(path, sha256)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1

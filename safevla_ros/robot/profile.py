@@ -7,18 +7,40 @@ how fast it may move, and what its cameras are. Nodes read nothing else about th
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from safevla_ros.paths import share_directory
+from safevla_ros.yaml_file import read_yaml
 
 Positive = Annotated[float, Field(gt=0.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
-TypeName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*/msg/[A-Z][A-Za-z0-9]*$")]
-TopicName = Annotated[str, Field(pattern=r"^/?[A-Za-z_~][A-Za-z0-9_/]*$")]
+
+
+def _topic_name(name: str) -> str:
+    if not re.fullmatch(r"(~?/)?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", name, re.ASCII):
+        raise ValueError(f"expected the name of a ROS topic, got {name!r}")
+    return name
+
+
+def _type_name(name: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9_]*/msg/[A-Z][A-Za-z0-9]*", name):
+        raise ValueError(f"expected a message type as package/msg/Type, got {name!r}")
+    return name
+
+
+TypeName = Annotated[str, AfterValidator(_type_name)]
+TopicName = Annotated[str, AfterValidator(_topic_name)]
 
 Mode = Literal["shadow", "observe", "enforce"]
 
@@ -348,19 +370,15 @@ def profile_path(name_or_path: str) -> Path:
 def load_profile(name_or_path: str) -> Profile:
     """Read and check a profile by name or path. Raises ProfileError."""
     path = profile_path(name_or_path)
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ProfileError(f"{path}: cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        raise ProfileError(f"{path}: not valid YAML: {error}") from error
+    data = read_yaml(path, ProfileError)
     if not isinstance(data, dict):
         raise ProfileError(f"{path}: expected a mapping at the top")
     try:
         return Profile.model_validate(data)
     except ValidationError as error:
         lines = [
-            f"{path}: {'.'.join(map(str, item['loc'])) or 'profile'}: {item['msg']}"
+            f"{path}: {'.'.join(map(str, item['loc'])) or 'profile'}: "
+            f"{item['msg'].removeprefix('Value error, ')}"
             for item in error.errors()
         ]
         raise ProfileError("\n".join(lines)) from error

@@ -24,6 +24,7 @@ from safevla_ros.safety.hazards import EXACT
 from safevla_ros.safety.terms import TERMS
 from safevla_ros.safety.terms.base import CostTerm, NonNegative, TermParameters
 from safevla_ros.safety.zones import Number, Zone
+from safevla_ros.yaml_file import one_line
 
 _M = TypeVar("_M", bound=BaseModel)
 
@@ -161,8 +162,8 @@ def load_zones(path: str | Path) -> list[Any]:
         content = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
     except (OSError, UnicodeDecodeError) as error:
         raise SpecificationError(f"{path}: cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        raise SpecificationError(f"{path}: not valid YAML: {error}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise SpecificationError(f"{path}: not valid YAML: {one_line(error)}") from error
     zones = content.get("zones") if isinstance(content, dict) else None
     if zones is not None and not isinstance(zones, list):
         raise SpecificationError(f"{path}: zones: expected a list, got {zones!r}")
@@ -273,7 +274,9 @@ def _content(text: str, origin: str) -> Any:
             f"{origin}: {line}: expected valid YAML: {error.problem or error}"
         ) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise SpecificationError(f"{origin}: top: expected valid YAML: {error}") from error
+        raise SpecificationError(
+            f"{origin}: top: expected valid YAML: {one_line(error)}"
+        ) from error
 
 
 def _checked(model: type[_M], data: Any, origin: str, prefix: str) -> _M:

@@ -9,12 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from safevla_ros.paths import share_directory
 from safevla_ros.safety.zones import Zone
 from safevla_ros.simulation.instructions import Wording
+from safevla_ros.yaml_file import read_yaml
 
 PaperTask = Literal["find", "pick_up", "fetch"]
 Task = Literal[PaperTask, "bring"]
@@ -85,12 +85,7 @@ class Scenario(_Strict):
 def load_scenario(name_or_path: str) -> Scenario:
     """Read a scenario by name (sim/scenarios/<name>.yaml) or path. Raises ScenarioError."""
     path = scenario_path(name_or_path)
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ScenarioError(f"{path}: cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        raise ScenarioError(f"{path}: not valid YAML: {error}") from error
+    data = read_yaml(path, ScenarioError)
     if not isinstance(data, dict):
         raise ScenarioError(f"{path}: expected a mapping at the top")
     try:

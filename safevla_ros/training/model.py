@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from safevla_ros.policy.vla.configuration import VlaConfiguration
-from safevla_ros.policy.vla.modeling import CompactVla
 from safevla_ros.policy.vla.text import vocabulary_of
 from safevla_ros.simulation.instructions import SYNONYMS, TEMPLATES
 from safevla_ros.training.settings import ImitationSettings
+
+if TYPE_CHECKING:
+    from safevla_ros.policy.vla.modeling import CompactVla
 
 
 def make_configuration(settings: ImitationSettings) -> VlaConfiguration:
@@ -21,4 +25,6 @@ def make_configuration(settings: ImitationSettings) -> VlaConfiguration:
 
 def make_model(settings: ImitationSettings) -> CompactVla:
     """A new policy, with weights from torch's generator."""
+    from safevla_ros.policy.vla.modeling import CompactVla
+
     return CompactVla(make_configuration(settings))

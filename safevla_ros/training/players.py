@@ -2,6 +2,8 @@
 
 The learner hands its policy over through a file; the episodes come back through the store. Nothing
 else is shared, so that a process may die, or be started again, at any moment.
+
+Where only the expert plays, no torch is needed.
 """
 
 from __future__ import annotations
@@ -13,20 +15,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
-from safevla_ros.policy.vla.torch_actor import TorchActor
 from safevla_ros.processes import work_for_parent
 from safevla_ros.robot.profile import load_profile
 from safevla_ros.simulation.rollout import Rollout
-from safevla_ros.training.checkpoint import load_tensors, save_tensors
 from safevla_ros.training.curriculum import Curriculum
 from safevla_ros.training.demonstrations import Demonstrator, Spectator
 from safevla_ros.training.episodes import EpisodeStore, IndexReader
 from safevla_ros.training.model import make_configuration, make_model
 from safevla_ros.training.settings import ImitationSettings
+
+if TYPE_CHECKING:
+    import torch
+
+    from safevla_ros.policy.vla.torch_actor import TorchActor
 
 POLICY = "acting.safetensors"
 EPISODES = "episodes"
@@ -86,7 +91,6 @@ def play(
 ) -> None:
     """Play episodes until `stop` is set, the parent is gone, or the index has `total` of them."""
     work_for_parent()  # it sets `stop`
-    torch.set_num_threads(1)
     episodes = settings.episodes
     store = EpisodeStore(folder / EPISODES, settings.store_gib)
     index = IndexReader(store.folder)
@@ -112,6 +116,8 @@ def play(
 
 def hand_over(path: Path, model: torch.nn.Module, progress: float) -> None:
     """Give the players a policy, and tell them how much of the run (0 to 1) is over."""
+    from safevla_ros.training.checkpoint import save_tensors
+
     save_tensors(path, dict(model.state_dict()), {"progress": json.dumps(progress)})
 
 
@@ -128,6 +134,11 @@ class _Learner:
         if path is None:
             self.actor = Spectator(make_configuration(settings).features, roles, episodes.at_once)
         else:
+            import torch
+
+            from safevla_ros.policy.vla.torch_actor import TorchActor
+
+            torch.set_num_threads(1)
             self.actor = TorchActor(
                 make_model(settings).eval(),
                 roles,
@@ -145,6 +156,9 @@ class _Learner:
         """Take over the newest policy."""
         if self._path is None or not self._path.is_file():
             return
+        from safevla_ros.policy.vla.torch_actor import TorchActor
+        from safevla_ros.training.checkpoint import load_tensors
+
         stamp_ns = self._path.stat().st_mtime_ns
         if stamp_ns != self._stamp_ns:
             assert isinstance(self.actor, TorchActor)

@@ -12,6 +12,7 @@ import yaml
 
 from safevla_ros.nodes.graph.process import programs_folder
 from safevla_ros.paths import share_directory
+from safevla_ros.robot.profile import profile_path
 
 FAKE_ROBOT = Path(__file__).with_name("fake_robot.py")
 
@@ -95,9 +96,16 @@ def test_each_fault_is_named(robot, profile):
     assert out.splitlines()[-1].endswith("faults")
 
 
-def test_without_a_robot_everything_required_is_missing(domain):
-    code, answer = check("stretch")
+def test_without_a_robot_everything_required_is_missing(domain, tmp_path):
+    data = yaml.safe_load(profile_path("stretch").read_text())
+    data["signals"]["scan"]["type"] = "sensor_msgs/msg/LaserScam"
+    path = tmp_path / "stretch.yaml"
+    path.write_text(yaml.safe_dump(data))
+    code, answer = check(path)
     assert code == 1
     for key in ("signals.joint_states", "signals.odometry", "estop", "outputs.stop_service"):
         assert answer["checks"][key]["verdict"] == "missing"
     assert answer["checks"]["signals.objects"]["required"] is False
+    scan = answer["checks"]["signals.scan"]
+    assert scan["verdict"] == "missing"
+    assert "message type sensor_msgs/msg/LaserScam: expected an installed" in scan["text"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -217,15 +218,16 @@ def test_a_domain_in_use_gets_one_sentence_and_no_folder(sim, tmp_path, domain):
     assert list((run.folder / "runs").iterdir()) == []
 
 
-def test_a_policy_file_that_is_cut_short_gets_one_sentence(sim, tmp_path):
+def test_a_policy_file_that_only_a_node_can_tell_to_be_broken_gets_one_sentence(sim, tmp_path):
     from safevla_ros.robot.action_codec import ACTIONS
 
     folder = tmp_path / "policy"
     folder.mkdir()
-    (folder / "policy.onnx").write_bytes(b"\x08\x0a\x12")
+    graph = b"\x08\x0a\x12"
+    (folder / "policy.onnx").write_bytes(graph)
     description = {
         "id": "cut",
-        "sha256": "0" * 64,
+        "sha256": hashlib.sha256(graph).hexdigest(),
         "representation": "token",
         "image_height": 64,
         "image_width": 64,

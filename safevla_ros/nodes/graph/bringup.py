@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
-from safevla_ros.policy.description import read_description
+from safevla_ros.policy.description import read_description, read_graph
 from safevla_ros.policy.load import BUILT_IN, policy_folder
 from safevla_ros.robot.profile import Mode, Profile, load_profile
 from safevla_ros.safety.specification import load_specification, load_zones
@@ -164,10 +164,15 @@ def _check(options: Options, profile: Profile) -> None:
 
 
 def _image_size(policy: str) -> dict[str, Value]:
-    """Parameters of camera_ingest for a policy with a file; the others take any size."""
+    """Parameters of camera_ingest for a policy with a file; the others take any size.
+
+    A file that is not the one of its policy.yaml is refused before anything is started.
+    """
     if policy in BUILT_IN or is_scripted(policy):
         return {}
-    description = read_description(policy_folder(policy) / "policy.yaml")
+    folder = policy_folder(policy)
+    description = read_description(folder / "policy.yaml")
+    read_graph(folder / description.file, description.sha256)
     return {"image_height": description.image_height, "image_width": description.image_width}
 
 

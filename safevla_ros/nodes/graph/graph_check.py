@@ -174,7 +174,8 @@ class GraphCheck:
         if not publishers:
             ours = expected.type == "safevla_ros/msg/CandidateCommand"
             also = "; vla_inference will, once the graph is up" if ours else ""
-            return finding("missing", f"nobody publishes it{also}")
+            cannot = f"; {unknown}" if (unknown := self._heard[expected.key].why_not) else ""
+            return finding("missing", f"nobody publishes it{also}{cannot}")
         wrong = [p for p in publishers if p.topic_type != expected.type]
         if wrong:
             return finding(

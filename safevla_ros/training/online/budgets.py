@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from safevla_ros.training.online.settings import NonNegative
+from safevla_ros.yaml_file import read_yaml
 
 ALL = "all"
 Budgets = Mapping[str, Mapping[str, float]]
@@ -71,12 +71,7 @@ def make_constraints(
 def load_budgets(path: Path) -> dict[str, dict[str, float]]:
     """Read budgets from YAML or JSON: `task: {term: budget}`, or `term: budget` for all tasks
     together. Raises BudgetError."""
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise BudgetError(f"{path}: cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        raise BudgetError(f"{path}: not valid YAML: {error}") from error
+    data = read_yaml(path, BudgetError)
     if isinstance(data, dict) and data and not any(isinstance(v, dict) for v in data.values()):
         data = {ALL: data}
     try:

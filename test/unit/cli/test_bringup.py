@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 import yaml
 
@@ -52,12 +54,16 @@ def test_the_policy_of_a_scenario_is_used_unless_another_is_asked_for(tmp_path):
     assert describe(Options(scenario=str(scenario), policy="random")).policy == "random"
 
 
-def test_cameras_are_resized_for_the_policys_file(tmp_path):
+@pytest.fixture
+def policy(tmp_path):
+    """A policy folder of which only the hash is looked at."""
     from safevla_ros.robot.action_codec import ACTIONS
 
+    graph = b"what ONNX Runtime reads"
+    (tmp_path / "policy.onnx").write_bytes(graph)
     description = {
         "id": "small",
-        "sha256": "0" * 64,
+        "sha256": hashlib.sha256(graph).hexdigest(),
         "representation": "token",
         "image_height": 96,
         "image_width": 128,
@@ -72,9 +78,23 @@ def test_cameras_are_resized_for_the_policys_file(tmp_path):
         "selection": "argmax",
     }
     (tmp_path / "policy.yaml").write_text(yaml.safe_dump(description))
-    nodes = {node.name: node for node in describe(Options(policy=str(tmp_path))).nodes}
+    return tmp_path
+
+
+def test_cameras_are_resized_for_the_policys_file(policy):
+    nodes = {node.name: node for node in describe(Options(policy=str(policy))).nodes}
     ingest = nodes["camera_ingest"].parameters
     assert (ingest["image_height"], ingest["image_width"]) == (96, 128)
+
+
+def test_a_policy_file_that_is_cut_short_is_refused_before_anything_starts(policy):
+    with (policy / "policy.onnx").open("r+b") as file:
+        file.truncate(10)
+    with pytest.raises(PolicyError, match="the file is cut short or another one"):
+        describe(Options(policy=str(policy)))
+    (policy / "policy.onnx").unlink()
+    with pytest.raises(PolicyError, match=r"policy\.onnx: cannot be read"):
+        describe(Options(policy=str(policy)))
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from safevla_ros.paths import share_directory
 
 VERBS = ("card", "doctor", "eval", "loop", "promote", "replay", "report", "scenarios", "sim", "up")
 GROUPS = ("bags", "bench", "data", "train")
@@ -115,12 +118,31 @@ def test_bad_input_ends_with_2_and_one_sentence(call, arguments, sentence, tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_domain_that_is_no_number_is_bad_input(call, monkeypatch):
-    pytest.importorskip("rclpy")
-    monkeypatch.setenv("ROS_DOMAIN_ID", "blue")
-    code, _, err = call("up", "--robot", "sim", "--policy", "random")
+@pytest.mark.parametrize("domain", ["blue", "300"])
+@pytest.mark.parametrize(
+    "arguments",
+    [["sim"], ["up", "--robot", "sim"], ["up", "--robot", "sim", "--check"], ["replay", "bag"]],
+)
+def test_what_is_no_domain_is_bad_input(call, monkeypatch, arguments, domain):
+    monkeypatch.setenv("ROS_DOMAIN_ID", domain)
+    code, _, err = call(*arguments)
     assert code == 2
     assert err.startswith("safevla: ROS_DOMAIN_ID: expected a number")
+    assert err.count("\n") == 1
+
+
+def test_a_policy_file_that_is_cut_short_is_bad_input(call, tmp_path):
+    pytest.importorskip("rclpy")
+    base = share_directory() / "policies" / "base"
+    (tmp_path / "mine").mkdir()
+    shutil.copy(base / "policy.yaml", tmp_path / "mine")
+    (tmp_path / "mine" / "policy.onnx").write_bytes((base / "policy.onnx").read_bytes()[:1000])
+    for verb in (["sim"], ["up", "--robot", "stretch"], ["up", "--robot", "stretch", "--check"]):
+        code, _, err = call(*verb, "--policy", "mine")
+        assert code == 2
+        assert err.startswith("safevla: mine/policy.onnx: expected the sha256 ")
+        assert err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
 @pytest.mark.parametrize(
@@ -146,6 +168,7 @@ def test_without_ros_the_graph_verbs_say_how_to_get_it(verb, lacking):
         (["eval", "--policy", "random"], "scipy", "pip install scipy"),
         (["report", "results"], "matplotlib", "pip install matplotlib"),
         (["train", "imitation"], "torch", ".[train]"),
+        (["data", "generate", "--episodes", "1"], "scipy", "pip install scipy"),
         (["bench", "bags"], "cv2", "pip install opencv-python-headless"),
         (["bench", "gate"], "pinocchio", "pip install pin"),
         (["bags", "score", "runs"], "pinocchio", "pip install pin"),
@@ -158,6 +181,13 @@ def test_a_verb_says_in_one_sentence_what_it_lacks(verb, lacking, cure):
     assert run.stderr.count("\n") == 1
     assert run.stderr.startswith(f"safevla: {lacking} is not installed: ")
     assert cure in run.stderr
+
+
+def test_what_only_plays_needs_no_torch():
+    arguments = ["data", "generate", "--episodes", "1", "--styles", "brave"]
+    run = safevla(*arguments, without="torch,safetensors")
+    assert run.returncode == 2
+    assert "styles" in run.stderr
 
 
 def test_every_package_that_may_be_missing_is_one_that_pip_brings_as_it_is_said():

@@ -33,6 +33,28 @@ def test_numbers_must_be_finite(tmp_path, keys, value):
     assert f"{path}: {'.'.join(keys)}: Input should be a finite number" in str(error.value)
 
 
+@pytest.mark.parametrize("name", ["joint states", "/scan/", "a//b", "/1st", "scan!", "", "/"])
+def test_a_name_that_no_topic_can_have_is_refused(tmp_path, name):
+    data = yaml.safe_load(profile_path("sim").read_text(encoding="utf-8"))
+    data["signals"]["scan"]["topic"] = name
+    path = tmp_path / "robot.yaml"
+    path.write_text(yaml.safe_dump(data), encoding="utf-8")
+    with pytest.raises(ProfileError) as error:
+        load_profile(str(path))
+    said = str(error.value)
+    assert said.startswith(f"{path}: signals.scan.topic: ")
+    assert said.endswith(f"expected the name of a ROS topic, got {name!r}")
+
+
+@pytest.mark.parametrize("name", ["scan", "/scan_filtered", "~/scan", "/front/scan_2"])
+def test_a_topics_name_may_be_relative_absolute_or_private(tmp_path, name):
+    data = yaml.safe_load(profile_path("sim").read_text(encoding="utf-8"))
+    data["signals"]["scan"]["topic"] = name
+    path = tmp_path / "robot.yaml"
+    path.write_text(yaml.safe_dump(data), encoding="utf-8")
+    assert load_profile(str(path)).signals.scan.topic == name
+
+
 @pytest.mark.parametrize(
     ("camera", "why"),
     [
