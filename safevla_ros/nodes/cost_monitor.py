@@ -263,10 +263,10 @@ class CostMonitor(GraphNode):
         now_ns = self._ros_time()
         base_frame = self.profile.frames.base
         proposal = read_proposal(source, message, now_ns, base_frame)
-        proposed = monitor_messages.proposed_command(source, message, now_ns, base_frame)
         verdict = self._gate.propose(proposal, self._world, now_ns, now_s)
         forwarded = self._carry_out(verdict, now_s)
 
+        proposed = monitor_messages.proposed_command(source, message, now_ns, base_frame)
         if self._gate.active_source == source.name:
             self._proposed[source.name] = proposed
         trace = copy.copy(proposed.trace)

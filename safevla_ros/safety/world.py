@@ -82,6 +82,7 @@ class WorldAssembler:
         self._cameras = profile.cameras
         self._obstacles = ObstacleModel()
         self._scene: SceneObjects | None = None
+        self._holder: Pose | None = None
         self._objects = KnownObjects()
 
     def assemble(
@@ -197,14 +198,12 @@ class WorldAssembler:
         def objects() -> Mapping[str, SceneObject]:
             scene: SceneObjects = reading("objects")
             if scene.frame == self.frame:
-                return self._known_objects(scene)
+                return self._known_objects(scene, None)
             if scene.frame == self._frames.odom:
-                holder = origin()
-            elif scene.frame == self._frames.base:
-                holder = based()
-            else:
-                raise _Unknown(f"objects: frame {scene.frame!r} cannot be reached")
-            return {entry.id: _moved_object(holder, entry) for entry in scene.objects}
+                return self._known_objects(scene, origin())
+            mount = self._mount("objects", scene.frame, reading)
+            seen_from = compose(compose(origin(), odometry_then("objects")), mount)
+            return self._known_objects(scene, seen_from)
 
         def cameras() -> tuple[CameraView, ...]:
             return tuple(
@@ -248,11 +247,15 @@ class WorldAssembler:
             missing=missing,
         )
 
-    def _known_objects(self, scene: SceneObjects) -> KnownObjects:
-        """The objects of a message in the world frame, the same until the next one."""
-        if scene is not self._scene:
-            self._scene = scene
-            self._objects = KnownObjects((entry.id, entry) for entry in scene.objects)
+    def _known_objects(self, scene: SceneObjects, holder: Pose | None) -> KnownObjects:
+        """The objects of a message in the world frame, the same until one of the two changes; `holder`
+        is the pose there of the frame that they are given in. None: it is the world frame."""
+        if scene is not self._scene or holder != self._holder:
+            self._scene, self._holder = scene, holder
+            self._objects = KnownObjects(
+                (entry.id, entry if holder is None else _moved_object(holder, entry))
+                for entry in scene.objects
+            )
         return self._objects
 
     def _reading(self, signals: Signals, name: str, stamp_ns: int) -> Any:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from safevla_ros.robot.geometry import planar, yaw_of
+from safevla_ros.robot.geometry import compose, planar, yaw_of
 from safevla_ros.robot.kinematics import Kinematics
 from safevla_ros.robot.messages import LaserScan
 from safevla_ros.robot.profile import urdf_path
@@ -291,7 +291,29 @@ def test_objects_in_another_frame_are_not_known(assembler, signals):
     signals.update("objects", ns(10), SceneObjects("camera", ()))
     world = assembler.assemble(signals, ns(10))
     assert world.objects is None
-    assert world.missing["objects"] == "objects: frame 'camera' cannot be reached"
+    assert world.missing["objects"] == "objects: link 'camera': the robot has no such link"
+
+
+def test_objects_are_where_a_camera_of_the_robot_sees_them(assembler, signals, profile, kinematics):
+    camera = profile.cameras[0].frame
+    joints = {name: Joint(0.1) for name in kinematics.joint_names}
+    seen = SceneObject("mug_1", "mug", Pose((0.1, 0.2, 1.5)), (0.1, 0.1, 0.1))
+    signals.update("objects", ns(10), SceneObjects(camera, (seen,)))
+    placed = assembler.assemble(signals, ns(10)).objects["mug_1"].pose
+    at = kinematics.link_pose(camera, planar(11.0, 2.0, math.pi / 2), joints)
+    assert placed.position == pytest.approx(compose(at, seen.pose).position)
+
+
+@pytest.mark.parametrize("frame", ["base_link", "camera_navigation_optical"])
+def test_what_the_robot_sees_stays_where_it_was_seen_while_the_robot_drives_on(
+    assembler, signals, frame
+):
+    mug = SceneObject("mug_1", "mug", Pose((1.0, 0.0, 0.5)), (0.1, 0.1, 0.1))
+    signals.update("objects", ns(10), SceneObjects(frame, (mug,)))
+    seen = assembler.assemble(signals, ns(10)).objects["mug_1"].pose
+    signals.update("odometry", ns(10.3), odometry(1.0, 2.2, 0.3))
+    still = assembler.assemble(signals, ns(10.3)).objects["mug_1"].pose
+    assert still.position == pytest.approx(seen.position)
 
 
 def test_without_localisation_the_world_is_the_odometry_frame(profile, kinematics, signals):
