@@ -156,6 +156,14 @@ def test_neither_is_one_that_leads_away_from_what_is_measured_with_noise(place, 
     assert robot.went_m() > 0.5
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_at_twice_the_clearance_from_a_wall_noise_holds_nothing_up(place, seed):
+    robot = place(wall(FOOTPRINT_M + 2.0 * CLEARANCE_M, 0.0), np.random.default_rng(seed))
+    for _ in range(8):
+        robot.step(ahead(math.radians(90.0)))
+    assert robot.went_m() > 1.4  # of 1.6
+
+
 @pytest.mark.parametrize("where", SURROUNDINGS)
 def test_it_may_always_turn_on_the_spot(place, where):
     rng = np.random.default_rng(1)
