@@ -107,10 +107,11 @@ class Running:
         """Lifecycle state of a node; None when it does not answer."""
         client = self.onlooker.node.create_client(GetState, f"{name}/get_state")
         try:
-            if not client.wait_for_service(0.5):
+            if not client.wait_for_service(2.0):
                 return None
             future = client.call_async(GetState.Request())
-            end = time.monotonic() + 1.0
+            # A node that hardly gets the processor answers late; asked anew each time, never.
+            end = time.monotonic() + 5.0
             while not future.done() and time.monotonic() < end:
                 time.sleep(0.01)
             return future.result().current_state.id if future.done() else None
