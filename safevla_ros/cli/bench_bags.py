@@ -219,7 +219,7 @@ def _limit(bag: Path, topic: str) -> None:
             begin = raw.data.index(b"\xff\xd8")
             decoded = np.asarray(cv2.imdecode(data[begin:], cv2.IMREAD_REDUCED_COLOR_2))
             half = decoded[:, (WIDTH - HEIGHT) // 4 : (WIDTH + HEIGHT) // 4]
-        cv2.resize(half, (SMALL, SMALL), interpolation=cv2.INTER_AREA)
+        cv2.resize(half, (SMALL, SMALL), interpolation=cv2.INTER_LINEAR)
 
 
 def _peak_mib(bag: Path) -> float:

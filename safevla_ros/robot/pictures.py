@@ -89,16 +89,23 @@ class Resize:
         """(height, width, C) of a (source_height, source_width, C) image, or of one that was made
         smaller already, by a factor that divides all of `crop` and `block`; may share its memory.
 
-        Of a large image means of square blocks come first, and what remains after them: that is up to
-        twice as fast as by area at once, and a little softer.
+        Of a large image means of square blocks come first. The little that remains after them is
+        interpolated: that is up to six times as fast as by area at once and nearer to it, though a
+        little softer, than by area again.
         """
         left, top, width, height = (number // reduced for number in self.crop())
         part = source[top : top + height, left : left + width]
         block = max(self.block() // reduced, 1)  # a JPEG that says it lies on its side
-        for size in ((width // block, height // block), (self.width, self.height)):
-            if part.shape[1::-1] != size:
-                part = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.uint8)
-        return part
+        size = width // block, height // block
+        if block > 1:
+            part = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.uint8)
+        if size == (self.width, self.height):
+            return part
+        is_little = (
+            block * reduced > 1 and 2 * size[0] < 3 * self.width and 2 * size[1] < 3 * self.height
+        )
+        how = cv2.INTER_LINEAR if is_little else cv2.INTER_AREA
+        return np.asarray(cv2.resize(part, (self.width, self.height), interpolation=how), np.uint8)
 
     def intrinsics(
         self, fx: float, fy: float, cx: float, cy: float
