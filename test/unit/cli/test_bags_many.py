@@ -138,6 +138,12 @@ def test_bags_become_the_dataset_that_one_process_makes(
     code, _, errors = call("export", "bags", "alone")
     assert code == 2
     assert "alone: expected a new folder" in errors
+    code, out, _ = call("import", "together", "back", *where)
+    assert code == 0
+    assert "back: 3 episodes written" in out
+    again = EpisodeDataset.open(tmp_path / "back")
+    assert [each.episode_id for each in again.episodes] == ["e-0", "e-1", "e-2"]
+    assert len(again) == 9
 
 
 def die(path: Path) -> int:
