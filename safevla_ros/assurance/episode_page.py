@@ -84,7 +84,7 @@ def _page(log: RunLog, summary: Mapping[str, Any], sources: Mapping[str, str]) -
         "charts": charts.decision_strip(log, axis)
         + _curves(log, told, axis)
         + _folded(log, quiet, axis),
-        "costs": _costs(costs, told, quiet),
+        "costs": _costs(log, costs, told, quiet),
         "violations": _violations(log, axis),
         "notes": _notes(summary["notes"]),
         "geometry": json.dumps(geometry),
@@ -124,13 +124,16 @@ def _folded(log: RunLog, terms: Sequence[str], axis: charts.TimeAxis) -> str:
     )
 
 
-def _costs(costs: Mapping[str, Any], told: Sequence[str], quiet: Sequence[str]) -> str:
+def _costs(log: RunLog, costs: Mapping[str, Any], told: Sequence[str], quiet: Sequence[str]) -> str:
     """A table of the episode's costs, and which terms could not be judged."""
     rows = []
     for term in told:
         cost = costs[term]
         budget = "-" if cost["budget"] is None else f"{cost['budget']:g}"
         margin = "-" if cost["worst_margin"] is None else f"{cost['worst_margin']:.3g}"
+        settings = log.settings.get(term)
+        if settings and settings.unit != "1" and cost["worst_margin"] is not None:
+            margin += f" {html.escape(settings.unit)}"
         over = cost["budget"] is not None and cost["cumulative"] > cost["budget"]
         state = (
             "" if cost["status"] == "ok" else f"<small>{cost['status'].replace('_', ' ')}</small>"
