@@ -3,7 +3,8 @@
 The task is SafetyBallCircle (Bullet-Safety-Gym): to run in a circle that leaves the allowed strip on
 both sides, so that what is rewarded costs. The data is made here, by controllers that keep to narrower
 and wider strips, with noise; most of it is over the budget. Ours is what `safevla train offline` does
-(advantages, dual, weights, budget input: the same functions) with a network as small as OSRL's. All
+(dual, weights, budget input: the same functions) with a network as small as OSRL's; advantages are those
+of the recorded steps, since there is no policy beforehand whose actions they could be compared with. All
 have the same number of updates, and are judged in the same episodes.
 
     python benchmarks/offline_safe_rl.py [--seeds 5] [--updates 20000] [--episodes 300] [--judged 20]

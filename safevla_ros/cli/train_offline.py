@@ -56,6 +56,10 @@ def offline(
         int,
         typer.Option(help="Rounds at most; each lowers the budgets by what is too much.", max=3),
     ] = 3,
+    eps: Annotated[
+        float,
+        typer.Option(help="How far the weighted data may be from the bags [nats].", min=1e-3),
+    ] = 0.2,
     freeze_perception: Annotated[
         bool, typer.Option(help="Leave what cameras and words give a trained policy as it is.")
     ] = True,
@@ -121,6 +125,7 @@ def offline(
                 freeze_perception=freeze_perception,
                 charge_proposals=charge_proposals,
                 rounds=rounds,
+                eps=eps,
                 clone_updates=clone_updates,
                 updates=updates,
                 streams=streams,

@@ -53,10 +53,11 @@ def quick(base, **changes):
         "streams": 8,
         "window": 2,
         "learning_rate": 3e-3,
-        "critic_updates": 30,
+        "critic_updates": 300,
         "estimate_updates": 60,
         "budget_vectors": 1,
         "steps_ahead": 1,
+        "eps": 0.3,
     }
     return OfflineSettings(**(told | changes))
 

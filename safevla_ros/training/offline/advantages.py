@@ -21,6 +21,17 @@ def to_go(values: Floats, last: Flags) -> Floats:
     return sums[end_of] - sums + values
 
 
+def discounted(values: Floats, last: Flags, cut: Flags, discount: float) -> Floats:
+    """(N, ...) what follows from each step on, of `values` (N, ...), every further step counting
+    `discount` times as much. Nothing is counted after an episode's end, nor from the next step with
+    `cut` on, where something else than the policy decided."""
+    sums = np.array(values, dtype=float)
+    for at in range(len(values) - 2, -1, -1):
+        if not (last[at] or cut[at] or cut[at + 1]):
+            sums[at] += discount * sums[at + 1]
+    return sums
+
+
 def windows(last: Flags, cut: Flags, steps: int) -> NDArray[np.int64]:
     """(N,) length of the window that begins at each step: at most `steps`, within the episode.
 

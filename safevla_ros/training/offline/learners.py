@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -29,6 +29,7 @@ from safevla_ros.training.offline.data import COMMAND, COMMANDS, IMITABLE, TOKEN
 
 M = TypeVar("M", CompactVla, ChunkVla)
 Batch = Mapping[str, Tensor]
+Floats = NDArray[np.float64]
 
 ADVANTAGE = "advantage"
 """Name of the input that says whether an action was better than expected."""
@@ -88,6 +89,13 @@ class Learner(ABC, Generic[M]):
     @abstractmethod
     def draw(self, acts: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
         """(N, A) an action for each of what `act` gave (N, A), in the form of `codes`."""
+
+    @abstractmethod
+    def average(
+        self, acts: NDArray[np.float32], value: Callable[[NDArray[np.float32]], Floats]
+    ) -> Floats:
+        """(N,) mean of `value`, which takes actions (N, A) in the form of `codes`, over the actions of
+        what `act` gave (N, A)."""
 
     @abstractmethod
     def export(self, folder: Path, name: str, temperature: float, notes: dict[str, Any]) -> None:
@@ -153,6 +161,14 @@ class TokenLearner(Learner[CompactVla]):
         chosen = (rng.random((len(acts), 1)) * sums[:, -1:] > sums).sum(axis=1)
         return one_hot(chosen, acts.shape[1])
 
+    def average(
+        self, acts: NDArray[np.float32], value: Callable[[NDArray[np.float32]], Floats]
+    ) -> Floats:
+        """See Learner."""
+        tokens = np.eye(acts.shape[1], dtype=np.float32)
+        values = [value(np.broadcast_to(token, acts.shape)) for token in tokens]
+        return (np.stack(values, axis=1) * acts).sum(axis=1)
+
     def export(self, folder: Path, name: str, temperature: float, notes: dict[str, Any]) -> None:
         """See Learner."""
         export_policy(folder, self.model, name, "sample", temperature, notes)
@@ -194,6 +210,12 @@ class ChunkLearner(Learner[ChunkVla]):
     def draw(self, acts: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
         """See Learner. It always does the same."""
         return acts
+
+    def average(
+        self, acts: NDArray[np.float32], value: Callable[[NDArray[np.float32]], Floats]
+    ) -> Floats:
+        """See Learner."""
+        return value(acts)
 
     def export(self, folder: Path, name: str, temperature: float, notes: dict[str, Any]) -> None:
         """See Learner."""

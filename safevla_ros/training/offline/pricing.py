@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from safevla_ros.training.offline import budgets
-from safevla_ros.training.offline.advantages import advantages, windows
+from safevla_ros.training.offline.advantages import discounted
 from safevla_ros.training.offline.data import FIT, OfflineData
 from safevla_ros.training.offline.dual import Extraction, Unsupported, extract
 from safevla_ros.training.offline.settings import OfflineSettings
@@ -31,8 +31,8 @@ class Lesson:
 @dataclass(frozen=True)
 class Priced:
     """Advantages of every step in reward (N,) and costs (N, K), in units of `scales` (K,) and of the
-    return's, less their means over `samples` (N,), which are cloned. `window`: mean steps that they
-    are over. `steps`, `costs` (E, K) and `success` (E,) of the episodes that are fitted."""
+    return's, less their means over `samples` (N,), which are cloned. `window`: mean steps that those
+    in cost are over. `steps`, `costs` (E, K) and `success` (E,) of the episodes that are fitted."""
 
     reward: Floats
     cost: Floats
@@ -44,34 +44,22 @@ class Priced:
     success: NDArray[np.bool_]
 
 
-def price(data: OfflineData, expected: Floats, settings: OfflineSettings) -> Priced:
-    """Advantages by expected returns to go (N, 1 + K), the reward's first.
-
-    Their unit is not the n of an uncut window but the windows' mean length: where many are cut, or
-    episodes are short, the data moves by less than n steps.
-    """
+def price(data: OfflineData, advantages: Floats, settings: OfflineSettings) -> Priced:
+    """Advantages (N, 1 + K), the reward's first, in their units. Those in cost are over as many steps
+    as `window` says: fewer than without an end, where episodes are short or many steps are cut."""
     columns, fitted = data.columns, data.fitted
     samples = data.steps_of(FIT) & columns.imitable
     costs = columns.sums(columns.charged)[fitted]
     returns = columns.sums(columns.reward)[fitted]
     scales = budgets.cost_scales(costs, asked(settings))
-    length = windows(columns.last, columns.cut, settings.steps_ahead)
-    found = []
-    for j, (gain, scale) in enumerate(
-        zip(
-            [columns.reward, *columns.charged.T],
-            [budgets.return_scale(returns), *scales],
-            strict=True,
-        )
-    ):
-        advantage = advantages(gain, expected[:, j], columns.last, length) / scale
-        found.append(advantage - advantage[samples].mean())
+    centred = advantages - advantages[samples].mean(axis=0)
+    steps = discounted(np.ones(len(columns)), columns.last, columns.cut, settings.discount)
     return Priced(
-        reward=found[0],
-        cost=np.stack(found[1:], axis=1),
+        reward=centred[:, 0] / budgets.return_scale(returns),
+        cost=centred[:, 1:] / scales,
         scales=scales,
         samples=samples,
-        window=float(length[samples].mean()),
+        window=float(steps[samples].mean()),
         steps=float(np.bincount(columns.episode)[fitted].mean()),
         costs=costs,
         success=returns > 0.0,

@@ -4,7 +4,7 @@
     bags.json              which bags
     episodes/              inputs of every step, one file an episode
     clone.safetensors      an untrained policy after cloning everything
-    arrays.safetensors     features, expected returns
+    arrays.safetensors     features, advantages
     round-<n>.safetensors  state of each fit
     log.jsonl              losses, and the estimate of each round
     policy/                the policy, ready for a robot
@@ -32,7 +32,8 @@ from safevla_ros.bags.dataset import EpisodeDataset
 from safevla_ros.robot.profile import load_profile
 from safevla_ros.training.checkpoint import load_tensors, save_tensors
 from safevla_ros.training.episodes import EpisodeStore
-from safevla_ros.training.offline.advantages import to_go
+from safevla_ros.training.offline.action_values import action_advantages
+from safevla_ros.training.offline.advantages import advantages, discounted, to_go, windows
 from safevla_ros.training.offline.base import base_policy, told
 from safevla_ros.training.offline.critics import fit_critics, with_step
 from safevla_ros.training.offline.data import CHOOSE, FIT, read_data
@@ -164,9 +165,9 @@ class _Run:
         settings = self._settings
         if settings.policy in (NEW, NEW_CHUNKS):
             self._base = self._fit("clone", self._base, settings.clone_updates, self._source)
-        self._features, expected = self._arrays()
         self._codes = codes_of(self._base, self._store, self._data)
-        self._priced = price(self._data, expected, settings)
+        self._features, found = self._arrays()
+        self._priced = price(self._data, found, settings)
         learner = told(self._base, settings, self._priced.scales)
         tightened = np.zeros(len(settings.terms))
         result: OfflineResult | None = None
@@ -192,32 +193,59 @@ class _Run:
         return self._write(result)
 
     def _arrays(self) -> tuple[NDArray, Floats]:
-        """Features (N, F) and expected returns (N, 1 + K), the reward's first."""
+        """Features (N, F) and advantages (N, 1 + K), the reward's first."""
         path = self._folder / ARRAYS
         if path.is_file():
             tensors, _ = load_tensors(path)
-            return tensors["features"].numpy(), tensors["expected"].numpy()
+            return tensors["features"].numpy(), tensors["advantages"].numpy()
         data, settings = self._data, self._settings
-        columns = data.columns
         features = with_step(
-            features_of(self._base, self._store, data, self._stage("features")), columns.step
+            features_of(self._base, self._store, data, self._stage("features")), data.columns.step
         )
-        gained = np.concatenate([columns.reward[:, None], columns.charged], axis=1)
-        known = np.ones(gained.shape, bool)
-        known[:, 0] = columns.known
+        acts = acts_of(self._base, self._store, data, asked(settings), settings.temperature)
+        followed, known = self._followed(features)
+        found = [
+            action_advantages(
+                features,
+                self._codes,
+                followed[:, j],
+                lambda index, value: self._base.average(acts[index], value),
+                data.steps_of(FIT) & known[:, j],
+                data.steps_of(CHOOSE) & known[:, j],
+                updates=settings.critic_updates,
+                seed=settings.seed,
+                report=self._stage(f"advantages in {name}"),
+            )
+            for j, name in enumerate(("reward", *settings.terms))
+        ]
+        result = np.stack(found, axis=1)
+        tensors = {
+            "features": torch.from_numpy(features),
+            "advantages": torch.from_numpy(result),
+        }
+        save_tensors(path, tensors, {})
+        return features, result
+
+    def _followed(self, features: NDArray) -> tuple[Floats, NDArray[np.bool_]]:
+        """(N, 1 + K) what followed each step, and where that and the action are known. A cost shows
+        within few steps; a success needs the critic to look farther ahead."""
+        data, settings, columns = self._data, self._settings, self._data.columns
         expected = fit_critics(
             features,
-            to_go(gained, columns.last),
-            known,
+            to_go(columns.reward, columns.last)[:, None],
+            columns.known[:, None],
             data.steps_of(FIT),
             data.steps_of(CHOOSE),
             updates=settings.critic_updates,
             seed=settings.seed,
-            report=self._stage("critics"),
-        )
-        tensors = {"features": torch.from_numpy(features), "expected": torch.from_numpy(expected)}
-        save_tensors(path, tensors, {})
-        return features, expected
+            report=self._stage("critic"),
+        )[:, 0]
+        length = windows(columns.last, columns.cut, settings.steps_ahead)
+        gained = advantages(columns.reward, expected, columns.last, length)
+        costs = discounted(columns.charged, columns.last, columns.cut, settings.discount)
+        known = np.repeat(self._codes.any(axis=1)[:, None], 1 + len(settings.terms), axis=1)
+        known[:, 0] &= columns.known
+        return np.concatenate([gained[:, None], costs], axis=1), known
 
     def _lessons(self, tightened: Floats) -> tuple[Lesson, ...] | Unsupported:
         if self._settings.method not in TOLD:

@@ -44,7 +44,8 @@ class OfflineSettings(BaseModel):
     cost allowed per episode, by term. `charge_proposals`: what the gate refused or changed is
     charged with the cost it foresaw, else a policy learns to lean on it.
 
-    Advantages are over `steps_ahead` steps. `eps` bounds the divergence of the weighted data,
+    The reward's advantages are over `steps_ahead` steps, those in costs count every further step
+    `discount` times as much. `eps` bounds the divergence of the weighted data,
     `least_effective` the share of the samples that weights must leave, `largest_weight` a weight,
     `multiplier_cap` a price. `budget_vectors` budgets are taught, the one asked for among them.
     `untold_weight` is that of cloning everything without being told a budget, `untold` the share of
@@ -67,6 +68,7 @@ class OfflineSettings(BaseModel):
     charge_proposals: bool = True
     shares: tuple[Part, Part, Part] = (0.6, 0.2, 0.2)
     steps_ahead: Count = 8
+    discount: Share = 0.5
     eps: Positive = 0.2
     least_effective: Share = 0.3
     largest_weight: Annotated[float, Field(gt=1.0)] = 20.0
@@ -84,7 +86,7 @@ class OfflineSettings(BaseModel):
     weight_decay: Annotated[float, Field(ge=0.0)] = 1e-4
     gradient_norm: Positive = 1.0
     averaging: Share = 0.99
-    critic_updates: Count = 1500
+    critic_updates: Count = 2000
     estimate_updates: Count = 3000
     heads: Annotated[int, Field(ge=2, le=64)] = 8
     temperature: Positive = 0.5

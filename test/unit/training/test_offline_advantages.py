@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from safevla_ros.training.offline.advantages import advantages, to_go, windows
+from safevla_ros.training.offline.advantages import advantages, discounted, to_go, windows
 
 LAST = np.array([0, 0, 1, 0, 1], bool)
 NEVER = np.zeros(5, bool)
@@ -25,6 +25,15 @@ def test_windows_end_where_something_else_decided():
     assert windows(LAST, cut, 8).tolist() == [2, 1, 1, 2, 1]
     first = np.array([1, 0, 0, 0, 0], bool)
     assert windows(LAST, first, 8).tolist() == [1, 2, 1, 2, 1]
+
+
+def test_what_follows_counts_less_by_the_step_and_ends_where_something_else_decided():
+    values = np.array([1.0, 0, 2, 5, 1])
+    np.testing.assert_allclose(discounted(values, LAST, NEVER, 0.5), [1.5, 1.0, 2.0, 5.5, 1.0])
+    cut = np.array([0, 0, 1, 0, 0], bool)
+    np.testing.assert_allclose(discounted(values, LAST, cut, 0.5), [1.0, 0.0, 2.0, 5.5, 1.0])
+    columns = np.stack([values, values], axis=1)
+    np.testing.assert_allclose(discounted(columns, LAST, NEVER, 1.0)[:, 1], to_go(values, LAST))
 
 
 def test_an_advantage_is_what_came_and_is_expected_less_what_was_expected():
