@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -85,7 +86,7 @@ def action_advantages(
     found, before = np.empty(len(features)), np.empty(len(features))
     for index in np.array_split(np.arange(len(features)), len(features) // ROWS + 1):
         rows = features[index]
-        before[index] = usual(index, lambda other, rows=rows: _value(value, rows, other))
+        before[index] = usual(index, partial(_value, value, rows))
         found[index] = _value(value, rows, codes[index]) - before[index]
     return found * std * _scale(found[choose], wanted.numpy()[choose] - before[choose])
 

@@ -243,7 +243,8 @@ class _Run:
         length = windows(columns.last, columns.cut, settings.steps_ahead)
         gained = advantages(columns.reward, expected, columns.last, length)
         costs = discounted(columns.charged, columns.last, columns.cut, settings.discount)
-        known = np.repeat(self._codes.any(axis=1)[:, None], 1 + len(settings.terms), axis=1)
+        acted = np.asarray(self._codes.any(axis=1))
+        known = np.repeat(acted[:, None], 1 + len(settings.terms), axis=1)
         known[:, 0] &= columns.known
         return np.concatenate([gained[:, None], costs], axis=1), known
 
