@@ -361,7 +361,7 @@ def test_images_that_cannot_be_shown_are_named_once(make_bag: MakeBag, tmp_path:
         )
         == 1
     )
-    assert sum("got encoding '16UC1'" in note for note in summary["notes"]) == 1
+    assert sum("encoding '16UC1': expected" in note for note in summary["notes"]) == 1
     assert "no video: none of the bag's camera images can be read" in summary["notes"]
 
 
