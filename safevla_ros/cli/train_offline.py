@@ -48,6 +48,13 @@ def offline(
             help="weights, condition, or a baseline: all, within_budget (BC-Safe), binary."
         ),
     ] = "weights",
+    weigh: Annotated[
+        str,
+        typer.Option(
+            help="Which actions `weights` weighs: recorded, or own: all that the policy itself might "
+            "have taken there. For bags that it made."
+        ),
+    ] = "recorded",
     updates: Annotated[int, typer.Option(help="Steps of the optimizer in a round.", min=1)] = 2000,
     clone_updates: Annotated[
         int, typer.Option(help="Those by which an untrained policy first clones all.", min=1)
@@ -124,6 +131,7 @@ def offline(
                 seed=seed,
                 freeze_perception=freeze_perception,
                 charge_proposals=charge_proposals,
+                weigh=weigh,
                 rounds=rounds,
                 eps=eps,
                 clone_updates=clone_updates,

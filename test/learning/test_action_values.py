@@ -21,6 +21,7 @@ def learnt(features, action, followed, chance, seed=0):
         tokens[action],
         followed,
         usual,
+        tokens,
         fit,
         ~fit,
         updates=400,
@@ -41,7 +42,8 @@ def world(seed=0):
 
 def test_an_action_is_charged_what_it_costs_on_average_there():
     features, near, action, followed = world()
-    found = learnt(features, action, followed, np.full(STEPS, 0.5))
+    found, *others = learnt(features, action, followed, np.full(STEPS, 0.5)).T
+    np.testing.assert_allclose(found, np.where(action, *reversed(others)))
     assert abs(found[near & (action == 1)].mean() - 0.5) < 0.1
     assert abs(found[near & (action == 0)].mean() + 0.5) < 0.1
     assert np.abs(found[~near]).max() < 0.2
@@ -51,7 +53,7 @@ def test_an_action_is_charged_what_it_costs_on_average_there():
 
 def test_it_is_compared_with_what_the_policy_would_do():
     features, near, action, followed = world()
-    found = learnt(features, action, followed, np.ones(STEPS))
+    found = learnt(features, action, followed, np.ones(STEPS))[:, 0]
     assert abs(found[near & (action == 1)].mean()) < 0.1
     assert abs(found[near & (action == 0)].mean() + 1.0) < 0.2
 

@@ -96,6 +96,16 @@ def test_weighted_cloning_keeps_the_budget_that_plain_cloning_breaks(
     assert plain.prices["collision"] == 0.0
 
 
+def test_the_policys_own_actions_can_be_weighed_in_the_place_of_the_recorded(bags, base, tmp_path):
+    plain = fit_offline(quick(base, method="all"), bags, tmp_path / "plain")
+    settings = quick(str(plain.policy), weigh="own", budgets={"collision": 0.7})
+    result = fit_offline(settings, bags, tmp_path / "own")
+    before, after = (chance_of_risk(policy, 0.7) for policy in (plain.policy, result.policy))
+    assert after < 0.85 * before
+    with pytest.raises(ValueError, match="expected method 'weights' and a policy that can act"):
+        quick("new", weigh="own")
+
+
 def test_the_policy_is_one_that_a_robot_loads(weighted):
     folder, result = weighted
     policy = load_policy(str(result.policy), load_profile("sim").roles)

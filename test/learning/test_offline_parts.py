@@ -159,6 +159,8 @@ def lessons(tmp_path):
     priced = Priced(
         reward=zeros,
         cost=cost,
+        others_reward=np.zeros((steps, 0)),
+        others_cost=np.zeros((steps, 0, 1)),
         scales=np.array([2.0]),
         samples=~flags,
         window=1.0,

@@ -65,6 +65,7 @@ def action_advantages(
     codes: NDArray[np.float32],
     followed: Floats,
     usual: Usual,
+    others: NDArray[np.float32],
     fit: NDArray[np.bool_],
     choose: NDArray[np.bool_],
     *,
@@ -72,7 +73,8 @@ def action_advantages(
     seed: int,
     report: Callable[[int, int], None],
 ) -> Floats:
-    """(N,) advantage of the actions with `codes` (N, A) in steps with `features` (N, F).
+    """(N, 1 + M) advantages in steps with `features` (N, F): of the actions with `codes` (N, A), and of
+    `others` (M, A) in every step.
 
     `followed` (N,) is what is to be expected. `usual` averages a value of actions, (M, A) to (M,),
     over those of the policy as it is in the steps of indices (M,). `fit` and `choose` (N,) say which
@@ -80,15 +82,18 @@ def action_advantages(
     """
     mean, std = float(followed[fit].mean()), float(followed[fit].std())
     if std == 0.0:
-        return np.zeros(len(features))
+        return np.zeros((len(features), 1 + len(others)))
     wanted = torch.from_numpy((followed - mean) / std).float()
     value = _learnt(features, codes, wanted, fit, choose, updates, seed, report)
-    found, before = np.empty(len(features)), np.empty(len(features))
+    found, before = np.empty((len(features), 1 + len(others))), np.empty(len(features))
     for index in np.array_split(np.arange(len(features)), len(features) // ROWS + 1):
         rows = features[index]
         before[index] = usual(index, partial(_value, value, rows))
-        found[index] = _value(value, rows, codes[index]) - before[index]
-    return found * std * _scale(found[choose], wanted.numpy()[choose] - before[choose])
+        every = [codes[index], *(np.broadcast_to(other, codes[index].shape) for other in others)]
+        values = np.stack([_value(value, rows, each) for each in every], axis=1)
+        found[index] = values - before[index, None]
+    came = wanted.numpy()[choose] - before[choose]
+    return found * std * _scale(found[choose, 0], came)
 
 
 @torch.no_grad()

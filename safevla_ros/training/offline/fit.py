@@ -74,7 +74,7 @@ class Fit:
                 batch = {k: torch.from_numpy(v) for k, v in streams.next_window().items()}
                 loss, state = self._update(batch, state)
                 progress.updates += 1
-                progress.frames += batch[WEIGHT].numel()
+                progress.frames += batch["first"].numel()
                 progress.elapsed_s += time.monotonic() - begun
                 recent = loss if progress.updates == 1 else 0.95 * recent + 0.05 * loss
                 if progress.updates % LOG_EVERY == 0 or progress.updates == self._updates:
@@ -100,8 +100,13 @@ class Fit:
         for group in self._optimizer.param_groups:
             left = max(1.0 - self.progress.updates / self._updates, LEAST_RATE)
             group["lr"] = self._settings.learning_rate * left
-        losses, state = self._learner.losses(batch, state, self._settings.temperature)
-        loss = (losses * batch[WEIGHT]).mean()
+        weight, temperature = batch[WEIGHT], self._settings.temperature
+        if weight.dim() == 3:
+            losses, state = self._learner.losses_of_all(batch, state, temperature)
+            loss = (losses * weight).sum(-1).mean()
+        else:
+            losses, state = self._learner.losses(batch, state, temperature)
+            loss = (losses * weight).mean()
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(

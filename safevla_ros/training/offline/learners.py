@@ -26,6 +26,7 @@ from safevla_ros.policy.vla.configuration import VlaConfiguration
 from safevla_ros.policy.vla.export import export_policy
 from safevla_ros.policy.vla.modeling import CompactVla, token_loss
 from safevla_ros.training.offline.data import COMMAND, COMMANDS, IMITABLE, TOKEN
+from safevla_ros.training.offline.settings import OfflineError
 
 M = TypeVar("M", CompactVla, ChunkVla)
 Batch = Mapping[str, Tensor]
@@ -76,6 +77,13 @@ class Learner(ABC, Generic[M]):
     def losses(self, batch: Batch, state: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
         """(B, T) loss of each sample for a policy that acts at this temperature, 0 where it is no
         example; and the state after."""
+
+    def losses_of_all(
+        self, batch: Batch, state: Tensor, temperature: float
+    ) -> tuple[Tensor, Tensor]:
+        """(B, T, A) loss of each action there is, whatever was done; and the state after. Raises
+        OfflineError where there is no end of them."""
+        raise OfflineError("weigh 'own': expected a policy of tokens")
 
     @abstractmethod
     def act(self, batch: Batch, state: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
@@ -145,6 +153,13 @@ class TokenLearner(Learner[CompactVla]):
         token = batch[TOKEN]
         mask = batch[IMITABLE] & (token >= 0)
         return token_loss(logits / temperature, token.clamp_min(0), mask), state
+
+    def losses_of_all(
+        self, batch: Batch, state: Tensor, temperature: float
+    ) -> tuple[Tensor, Tensor]:
+        """See Learner."""
+        logits, state = self.model.act(batch, state)
+        return -torch.log_softmax(logits.float() / temperature, dim=-1), state
 
     def act(self, batch: Batch, state: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
         """See Learner."""

@@ -31,7 +31,8 @@ class Lesson:
 @dataclass(frozen=True)
 class Priced:
     """Advantages of every step in reward (N,) and costs (N, K), in units of `scales` (K,) and of the
-    return's, less their means over `samples` (N,), which are cloned. `window`: mean steps that those
+    return's, less their means over `samples` (N,), which are cloned; `others_reward` (N, M) and `others_cost` (N, M, K) are the same of
+    other actions there. `window`: mean steps that those
     in cost are over. `steps`, `costs` (E, K) and `success` (E,) of the episodes that are fitted."""
 
     reward: Floats
@@ -42,21 +43,27 @@ class Priced:
     steps: float
     costs: Floats
     success: NDArray[np.bool_]
+    others_reward: Floats
+    others_cost: Floats
 
 
 def price(data: OfflineData, advantages: Floats, settings: OfflineSettings) -> Priced:
-    """Advantages (N, 1 + K), the reward's first, in their units. Those in cost are over as many steps
+    """Advantages (N, 1 + K, 1 + M), the reward's and the recorded action's first, in their units. Those in cost are over as many steps
     as `window` says: fewer than without an end, where episodes are short or many steps are cut."""
     columns, fitted = data.columns, data.fitted
     samples = data.steps_of(FIT) & columns.imitable
     costs = columns.sums(columns.charged)[fitted]
     returns = columns.sums(columns.reward)[fitted]
     scales = budgets.cost_scales(costs, asked(settings))
-    centred = advantages - advantages[samples].mean(axis=0)
+    centred = advantages - advantages[samples, :, :1].mean(axis=0)
     steps = discounted(np.ones(len(columns)), columns.last, columns.cut, settings.discount)
+    reward = centred[:, 0] / budgets.return_scale(returns)
+    cost = np.swapaxes(centred[:, 1:], 1, 2) / scales
     return Priced(
-        reward=centred[:, 0] / budgets.return_scale(returns),
-        cost=centred[:, 1:] / scales,
+        reward=reward[:, 0],
+        cost=cost[:, 0],
+        others_reward=reward[:, 1:],
+        others_cost=cost[:, 1:],
         scales=scales,
         samples=samples,
         window=float(steps[samples].mean()),

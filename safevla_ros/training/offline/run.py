@@ -168,6 +168,7 @@ class _Run:
         self._codes = codes_of(self._base, self._store, self._data)
         self._features, found = self._arrays()
         self._priced = price(self._data, found, settings)
+        self._acts = self._own_acts() if settings.weigh == "own" else None
         learner = told(self._base, settings, self._priced.scales)
         tightened = np.zeros(len(settings.terms))
         result: OfflineResult | None = None
@@ -193,7 +194,8 @@ class _Run:
         return self._write(result)
 
     def _arrays(self) -> tuple[NDArray, Floats]:
-        """Features (N, F) and advantages (N, 1 + K), the reward's first."""
+        """Features (N, F) and advantages (N, 1 + K, 1 + M): the reward's first, and the recorded
+        action's before those of all there are, where they are weighed."""
         path = self._folder / ARRAYS
         if path.is_file():
             tensors, _ = load_tensors(path)
@@ -202,7 +204,8 @@ class _Run:
         features = with_step(
             features_of(self._base, self._store, data, self._stage("features")), data.columns.step
         )
-        acts = acts_of(self._base, self._store, data, asked(settings), settings.temperature)
+        acts = self._own_acts()
+        others = np.eye(acts.shape[1] if settings.weigh == "own" else 0, acts.shape[1])
         followed, known = self._followed(features)
         found = [
             action_advantages(
@@ -210,6 +213,7 @@ class _Run:
                 self._codes,
                 followed[:, j],
                 lambda index, value: self._base.average(acts[index], value),
+                others.astype(np.float32),
                 data.steps_of(FIT) & known[:, j],
                 data.steps_of(CHOOSE) & known[:, j],
                 updates=settings.critic_updates,
@@ -225,6 +229,11 @@ class _Run:
         }
         save_tensors(path, tensors, {})
         return features, result
+
+    def _own_acts(self) -> NDArray[np.float32]:
+        """(N, A) what the policy that the run began with would do."""
+        settings = self._settings
+        return acts_of(self._base, self._store, self._data, asked(settings), settings.temperature)
 
     def _followed(self, features: NDArray) -> tuple[Floats, NDArray[np.bool_]]:
         """(N, 1 + K) what followed each step, and where that and the action are known. A cost shows
@@ -328,6 +337,7 @@ class _Run:
             priced=priced,
             lessons=lessons,
             keep=keep,
+            acts=None if priced is None else self._acts,
         )
 
     def _write(self, result: OfflineResult) -> OfflineResult:

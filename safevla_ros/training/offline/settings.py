@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Part = Annotated[float, Field(gt=0.0, lt=1.0)]
@@ -23,6 +23,8 @@ Method = Literal["weights", "condition", "binary", "within_budget", "all"]
 arXiv 2306.09303); `all`, every episode.
 """
 
+Weigh = Literal["recorded", "own"]
+"""Which actions `weights` weighs: those that were recorded, or the policy's own."""
 TOLD: tuple[Method, ...] = ("weights", "condition", "binary")
 """Methods whose policy is told the budget."""
 
@@ -44,6 +46,9 @@ class OfflineSettings(BaseModel):
     cost allowed per episode, by term. `charge_proposals`: what the gate refused or changed is
     charged with the cost it foresaw, else a policy learns to lean on it.
 
+    `weigh`: the recorded actions are weighted, or all that the policy itself might have taken in the
+    same places, as fits bags of its own; then nobody else's actions are cloned.
+
     The reward's advantages are over `steps_ahead` steps, those in costs count every further step
     `discount` times as much. `eps` bounds the divergence of the weighted data,
     `least_effective` the share of the samples that weights must leave, `largest_weight` a weight,
@@ -63,6 +68,7 @@ class OfflineSettings(BaseModel):
     policy: str = NEW
     budgets: dict[str, Budget]
     method: Method = "weights"
+    weigh: Weigh = "recorded"
     seed: Annotated[int, Field(ge=0)] = 0
     freeze_perception: bool = True
     charge_proposals: bool = True
@@ -107,6 +113,12 @@ class OfflineSettings(BaseModel):
         if abs(sum(shares) - 1.0) > 1e-9:
             raise ValueError(f"expected shares that add up to 1, got {list(shares)}")
         return shares
+
+    @model_validator(mode="after")
+    def _own_weights(self) -> OfflineSettings:
+        if self.weigh == "own" and (self.method != "weights" or self.policy in (NEW, NEW_CHUNKS)):
+            raise ValueError("weigh 'own': expected method 'weights' and a policy that can act")
+        return self
 
     @property
     def terms(self) -> tuple[str, ...]:

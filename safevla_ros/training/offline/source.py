@@ -24,6 +24,9 @@ class Source:
     """Draws episodes of the part that is fitted, the least played first, with `budget` (T, 2K) and
     `sample_weight` (T,) beside the store's arrays.
 
+    With `acts` (N, A), what the policy would do, `sample_weight` is (T, A): of all actions, each as
+    often as the policy would take it.
+
     With `lessons` each episode is told one of their budgets, drawn evenly, and weighted by what that
     budget makes of its advantages; a share `untold` is told none, and weighted so that on average
     the loss is that of the told episodes and `untold_weight` times that of all of them. Without,
@@ -39,6 +42,7 @@ class Source:
     priced: Priced | None = None
     lessons: tuple[Lesson, ...] = ()
     keep: NDArray | None = None
+    acts: NDArray[np.float32] | None = None
     _waiting: list[int] = field(default_factory=list)
 
     def draw(self) -> dict[str, NDArray]:
@@ -58,6 +62,8 @@ class Source:
             weight = weight / (1.0 - self.settings.untold)
         else:
             weight, budget = np.ones(steps), budgets.untold(steps, len(self.scales))
+            if self.acts is not None:
+                weight = self.acts[span].astype(float)
             if self.lessons:
                 weight *= self.settings.untold_weight / self.settings.untold
         arrays[WEIGHT] = weight.astype(np.float32)
@@ -72,10 +78,12 @@ class Source:
     def _told(self, lesson: Lesson, span: slice) -> tuple[Floats, NDArray[np.float32]]:
         """Weights (T,) and budget input (T, 2 inputs) of an episode in a lesson."""
         assert self.priced is not None
-        advantage = lagrangian(
-            self.priced.reward[span], self.priced.cost[span], lesson.extraction.dual.multipliers
-        )
+        priced, multipliers = self.priced, lesson.extraction.dual.multipliers
+        advantage = lagrangian(priced.reward[span], priced.cost[span], multipliers)
         weight = lesson.extraction.tilt(advantage)
+        if self.acts is not None:
+            others = lagrangian(priced.others_reward[span], priced.others_cost[span], multipliers)
+            weight = lesson.extraction.tilt(others) * self.acts[span]
         remaining = lesson.budget - self.data.columns.spent[span]
         if self.settings.method == "binary":
             weight = (weight >= 1.0).astype(float)
