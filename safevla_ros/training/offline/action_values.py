@@ -11,7 +11,6 @@ anything, the one before the first update, and all advantages are 0.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from functools import partial
 
@@ -20,6 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
+
+from safevla_ros.training.offline.best_state import keep_best
 
 Floats = NDArray[np.float64]
 Value = Callable[[NDArray[np.float32]], Floats]
@@ -136,17 +137,15 @@ def _learnt(
         value.train()
         return found
 
-    best, kept = look(), copy.deepcopy(value.state_dict())
-    for update in range(updates):
-        loss = loss_of(rng.choice(learnt, BATCH))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        if (update + 1) % LOOK_EVERY == 0 or update + 1 == updates:
-            report(update + 1, updates)
-            if (found := look()) < best:
-                best, kept = found, copy.deepcopy(value.state_dict())
-    value.load_state_dict(kept)
+    keep_best(
+        value,
+        optimizer,
+        lambda: loss_of(rng.choice(learnt, BATCH)),
+        look,
+        updates=updates,
+        look_every=LOOK_EVERY,
+        report=report,
+    )
     return value.eval()
 
 

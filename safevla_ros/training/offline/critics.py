@@ -9,7 +9,6 @@ looked at, and the best pass is kept, so that what was memorised is not taken fo
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 
 import numpy as np
@@ -17,6 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
+
+from safevla_ros.training.offline.best_state import keep_best
 
 Floats = NDArray[np.float64]
 
@@ -100,19 +101,20 @@ def fit_critics(
 
     learnt, looked = np.flatnonzero(fit), np.flatnonzero(choose)
     looked = looked[:: max(1, len(looked) // 4096)]
-    best, kept = np.inf, copy.deepcopy(critics.state_dict())
-    for update in range(updates):
-        loss = loss_of(rng.choice(learnt, BATCH))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        if (update + 1) % LOOK_EVERY == 0 or update + 1 == updates:
-            report(update + 1, updates)
-            with torch.no_grad():
-                found = float(loss_of(looked))
-            if found < best:
-                best, kept = found, copy.deepcopy(critics.state_dict())
-    critics.load_state_dict(kept)
+
+    @torch.no_grad()
+    def look() -> float:
+        return float(loss_of(looked))
+
+    keep_best(
+        critics,
+        optimizer,
+        lambda: loss_of(rng.choice(learnt, BATCH)),
+        look,
+        updates=updates,
+        look_every=LOOK_EVERY,
+        report=report,
+    )
     with torch.no_grad():
         parts = [
             two_hot.decode(critics(_rows(features, index)))

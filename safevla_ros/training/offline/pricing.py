@@ -31,9 +31,9 @@ class Lesson:
 @dataclass(frozen=True)
 class Priced:
     """Advantages of every step in reward (N,) and costs (N, K), in units of `scales` (K,) and of the
-    return's, less their means over `samples` (N,), which are cloned; `others_reward` (N, M) and `others_cost` (N, M, K) are the same of
-    other actions there. `window`: mean steps that those
-    in cost are over. `steps`, `costs` (E, K) and `success` (E,) of the episodes that are fitted."""
+    return's, less their means over `samples` (N,), which are cloned; `others_reward`
+    (N, M) and `others_cost` (N, M, K) are the same of other actions there. `window`: mean steps that
+    those in cost are over. `steps`, `costs` (E, K) and `success` (E,) of the episodes that are fitted."""
 
     reward: Floats
     cost: Floats
@@ -48,8 +48,8 @@ class Priced:
 
 
 def price(data: OfflineData, advantages: Floats, settings: OfflineSettings) -> Priced:
-    """Advantages (N, 1 + K, 1 + M), the reward's and the recorded action's first, in their units. Those in cost are over as many steps
-    as `window` says: fewer than without an end, where episodes are short or many steps are cut."""
+    """Advantages (N, 1 + K, 1 + M), the reward's and the recorded action's first, in their units. Those
+    in cost are over as many steps as `window` says: fewer than without an end, where episodes are short or many steps are cut."""
     columns, fitted = data.columns, data.fitted
     samples = data.steps_of(FIT) & columns.imitable
     costs = columns.sums(columns.charged)[fitted]

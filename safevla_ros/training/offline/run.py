@@ -20,7 +20,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -168,7 +168,6 @@ class _Run:
         self._codes = codes_of(self._base, self._store, self._data)
         self._features, found = self._arrays()
         self._priced = price(self._data, found, settings)
-        self._acts = self._own_acts() if settings.weigh == "own" else None
         learner = told(self._base, settings, self._priced.scales)
         tightened = np.zeros(len(settings.terms))
         result: OfflineResult | None = None
@@ -204,7 +203,7 @@ class _Run:
         features = with_step(
             features_of(self._base, self._store, data, self._stage("features")), data.columns.step
         )
-        acts = self._own_acts()
+        acts = self._acts
         others = np.eye(acts.shape[1] if settings.weigh == "own" else 0, acts.shape[1])
         followed, known = self._followed(features)
         found = [
@@ -230,7 +229,8 @@ class _Run:
         save_tensors(path, tensors, {})
         return features, result
 
-    def _own_acts(self) -> NDArray[np.float32]:
+    @cached_property
+    def _acts(self) -> NDArray[np.float32]:
         """(N, A) what the policy that the run began with would do."""
         settings = self._settings
         return acts_of(self._base, self._store, self._data, asked(settings), settings.temperature)
@@ -337,7 +337,7 @@ class _Run:
             priced=priced,
             lessons=lessons,
             keep=keep,
-            acts=None if priced is None else self._acts,
+            acts=self._acts if priced and self._settings.weigh == "own" else None,
         )
 
     def _write(self, result: OfflineResult) -> OfflineResult:
